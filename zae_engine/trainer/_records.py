@@ -1,0 +1,151 @@
+"""What a trainer keeps of its steps and epochs: logs, loss history, metrics, the best weights."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections import defaultdict
+from typing import Any
+
+import torch
+
+from . import checks, weights
+from .history import learning_rate, mean
+
+
+class Records(ABC):
+    """The part of `Trainer` that records: everything here can be called, read and overridden on the trainer."""
+
+    model: Any
+    optimizer: Any
+    mode: str
+
+    def __init__(self) -> None:
+        self.log_train: defaultdict[str, list[Any]] = defaultdict(list)
+        self.log_test: defaultdict[str, list[Any]] = defaultdict(list)
+        self.train_metrics: dict[str, Any] = {}
+        self.test_metrics: dict[str, Any] = {}
+        self.loss_history_train: list[Any] = []
+        self.loss_history_test: list[Any] = []
+        self.loss_buffer: float = torch.inf
+        self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
+
+    def metric_on_epoch_end(self) -> dict[str, Any]:
+        """Compute metrics from ``log_train`` or ``log_test`` at the end of an epoch; override it, or set it.
+
+        Returns
+        -------
+        dict of str to float
+            Goes into ``train_metrics`` or ``test_metrics``, by the mode. Empty by default.
+        """
+        return {}
+
+    def logging(self, step_dict: dict[str, Any]) -> None:
+        """Append what a step returned to ``log_train`` or ``log_test``, by the mode, detached and on the CPU.
+
+        Parameters
+        ----------
+        step_dict : dict
+            What `train_step` or `test_step` returned.
+        """
+        train = checks.mode(self.mode) == "train"
+        log = self.log_train if train else self.log_test
+        for key, value in step_dict.items():
+            kept = self._to_cpu(value)
+            log[key].append(kept)
+            if key == "loss":
+                (self.loss_history_train if train else self.loss_history_test).append(kept)
+
+    def log_reset(self, epoch_end: bool = False) -> None:
+        """Clear both logs, and with ``epoch_end=True`` the metrics too."""
+        self.log_train.clear()
+        self.log_test.clear()
+        if epoch_end:
+            self.train_metrics.clear()
+            self.test_metrics.clear()
+
+    def get_loss_history(self, mode: str = "train") -> list[Any]:
+        """Return the loss of every step of all runs.
+
+        Parameters
+        ----------
+        mode : {"train", "test"}, optional
+            Whose, by default "train".
+
+        Returns
+        -------
+        list of torch.Tensor
+            One a step, in order.
+        """
+        return self.loss_history_train if checks.mode(mode) == "train" else self.loss_history_test
+
+    def print_log(self, cur_batch: int, num_batch: int) -> dict[str, str]:
+        """Return what the bar shows: the batch, the learning rate, and the mean of every key that is no output.
+
+        Parameters
+        ----------
+        cur_batch : int
+            Number of the present batch, from 1.
+        num_batch : int
+            Number of batches of the epoch.
+
+        Returns
+        -------
+        dict of str to str
+            ``"Batch"``, ``"LR"`` and the means to six places. Override it to show something else.
+        """
+        log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
+        for key, values in (self.log_train if self.mode == "train" else self.log_test).items():
+            if "output" not in key:
+                log[key] = f"{mean(values):.6f}"
+        return log
+
+    def toggle(self, mode: str | None = None) -> None:
+        """Switch to ``mode``, or to the other one if None is given."""
+        self.mode = checks.mode(mode) if mode else ("test" if self.mode == "train" else "train")
+
+    # The best weights
+
+    def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
+        """Compare an epoch's loss with the best so far, and keep a copy of the weights if it is lower.
+
+        Parameters
+        ----------
+        cur_epoch : int
+            Index of the epoch, from 0.
+        cur_loss : float
+            Mean test loss of the epoch, or mean training loss without validation. A ``nan`` is never better.
+
+        Returns
+        -------
+        bool
+            Whether it is better.
+        """
+        if not cur_loss < self.loss_buffer:
+            return False
+        self.weight_buffer["epoch"] = [cur_epoch]
+        self.weight_buffer["weight"] = [weights.copy_of(self.model)]
+        self.loss_buffer = cur_loss
+        return True
+
+    def save_model(self, filename: str) -> None:
+        """Save the model's state dictionary with `torch.save`."""
+        torch.save(self.model.state_dict(), filename)
+
+    def apply_weights(self, filename: str | None = None, strict: bool = True) -> None:
+        """Load weights into the model: from a file, or the best ones of the buffer.
+
+        As in 0.7.6, a missing file or an empty buffer is reported on stdout and changes nothing.
+
+        Parameters
+        ----------
+        filename : str, optional
+            A file that `save_model` wrote. It is read with ``weights_only=True``, so loading runs no code.
+        strict : bool, optional
+            Whether all keys must match, by default True.
+        """
+        weights.apply(self.model, self.weight_buffer, filename, strict)
+
+    def _to_cpu(self, *args: Any) -> Any:
+        if len(args) == 1:
+            return args[0].detach().cpu() if isinstance(args[0], torch.Tensor) else args[0]
+        return tuple(self._to_cpu(value) for value in args)

@@ -1,0 +1,314 @@
+"""The trainer that users subclass: zae-engine 0.7.6's interface, run by Lightning."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import optim
+
+from . import checks, devices, steps
+from ._placement import Placement
+from ._records import Records
+from ._state import State, is_overridden
+from .hooks import EpochHooks, RunHooks
+from .progress import ProgressChecker
+
+if TYPE_CHECKING:
+    import lightning.pytorch as L
+
+    from .addons.core import AddOnBase
+
+T = TypeVar("T", bound="Trainer")
+Batch = tuple[Any, ...] | dict[str, Any] | Any
+
+
+class Trainer(Records, Placement):
+    """Train and test a model: subclass it, write `train_step` and `test_step`, and call `run`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model; it is moved to the device and trained in place.
+    device : torch.device, str, or a list of these
+        Where to run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    mode : {"train", "test"}, optional
+        What `run` does, by default "train".
+    optimizer : torch.optim.Optimizer, optional
+        Needed for training only.
+    scheduler : torch.optim.lr_scheduler.LRScheduler, optional
+        Any torch scheduler, zae-engine's among them. ``ReduceLROnPlateau`` is given the test loss, or the training loss
+        where there is no validation.
+    log_bar : bool, optional
+        Whether to show a progress bar, by default True.
+    scheduler_step_on_batch : bool, optional
+        Whether the scheduler steps after every batch instead of every epoch, by default False.
+    gradient_clip : float, optional
+        The norm that gradients are clipped to; 0, the default, for no clipping.
+
+    Attributes
+    ----------
+    log_train, log_test : defaultdict of str to list
+        What the steps of the present epoch returned, a list a key, detached and on the CPU.
+    train_metrics, test_metrics : dict
+        The latest results of `metric_on_epoch_end`.
+    loss_buffer : float
+        The best loss so far; infinity before the first epoch.
+    weight_buffer : defaultdict of str to list
+        ``"epoch"`` (from 0) and ``"weight"`` of the best loss, one entry each.
+    progress_checker : ProgressChecker
+        Counts steps and epochs over all runs.
+    device : list of torch.device
+        The devices given.
+    lightning_trainer : lightning.pytorch.Trainer or None
+        Lightning's trainer of the latest run.
+
+    Raises
+    ------
+    TypeError
+        If `train_step` or `test_step` is not implemented, or the device is of no known type.
+    ValueError
+        If the mode is unknown or the device is not there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from zae_engine.trainer import Trainer
+    >>> class MyTrainer(Trainer):
+    ...     def train_step(self, batch):
+    ...         x, y = batch
+    ...         return {"loss": torch.nn.functional.mse_loss(self.model(x), y)}
+    ...     def test_step(self, batch):
+    ...         return self.train_step(batch)
+    >>> model = torch.nn.Linear(3, 1)
+    >>> trainer = MyTrainer(model, "cpu", optimizer=torch.optim.SGD(model.parameters(), lr=0.1), log_bar=False)
+    >>> data = torch.utils.data.TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
+    >>> trainer.run(n_epoch=2, loader=torch.utils.data.DataLoader(data, batch_size=4))
+    >>> len(trainer.get_loss_history("train"))
+    4
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        device: devices.DeviceLike | Sequence[devices.DeviceLike],
+        mode: str = "train",
+        optimizer: optim.Optimizer | None = None,
+        scheduler: optim.lr_scheduler.LRScheduler | optim.lr_scheduler.ReduceLROnPlateau | None = None,
+        *,
+        log_bar: bool = True,
+        scheduler_step_on_batch: bool = False,
+        gradient_clip: float = 0.0,
+    ) -> None:
+        self.mode = checks.mode(mode)
+        Placement.__init__(self, device)
+        Records.__init__(self)
+        self.model: Any = self._to_device(model)
+        self.optimizer: Any = optimizer
+        self.scheduler: Any = scheduler
+        self.log_bar = log_bar
+        self.scheduler_step_on_batch = scheduler_step_on_batch
+        self.gradient_clip = gradient_clip
+
+        self.progress_checker = ProgressChecker()
+        self.lightning_trainer: L.Trainer | None = None
+        self._zae_state = State()
+
+    @classmethod
+    def add_on(cls: type[T], *add_on_cls: type[AddOnBase]) -> type[T]:
+        """Return this class with add-ons installed, the first one innermost.
+
+        Parameters
+        ----------
+        *add_on_cls : type
+            Classes with an ``apply`` class method, such as subclasses of `zae_engine.trainer.addons.AddOnBase`.
+
+        Returns
+        -------
+        type
+            A subclass of this class.
+
+        Raises
+        ------
+        TypeError
+            If something that is given has no ``apply``, or its ``apply`` returns no class.
+        """
+        extended = cls
+        for add_on in add_on_cls:
+            if not callable(getattr(add_on, "apply", None)):
+                raise TypeError(f"add_on got {add_on!r}, which has no apply(); give subclasses of AddOnBase.")
+            extended = add_on.apply(extended)
+            if not isinstance(extended, type):
+                raise TypeError(f"{add_on!r}.apply returned {extended!r}; it must return a subclass of what it got.")
+        return extended
+
+    # Running
+
+    def run(self, n_epoch: int, loader: Any, valid_loader: Any = None, **kwargs: Any) -> None:
+        """Train for some epochs, with a validation after each if there is a loader for it; in test mode, only test.
+
+        A second call continues: epochs, steps, optimizer, scheduler and the best loss go on.
+
+        Parameters
+        ----------
+        n_epoch : int
+            Number of epochs, 0 or more.
+        loader : iterable of batches
+            The training data (in test mode: the test data), a `torch.utils.data.DataLoader` for instance.
+        valid_loader : iterable of batches, optional
+            The validation data; none if it is empty.
+        **kwargs
+            Passed on to `run_epoch`, `run_batch` and the scheduler's ``step``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, the optimizer or the scheduler cannot work; see the message.
+        KeyboardInterrupt
+            On Ctrl-C. Weights, logs and counts up to there are kept, and `run` can be called again.
+        """
+        n_epoch = checks.epoch_count(n_epoch)
+        checks.has_model(self)
+        checks.loader(loader, "loader")
+        if valid_loader is not None:
+            checks.loader(valid_loader, "valid_loader")
+        if self.mode == "train":
+            checks.can_train(self)
+            if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
+                checks.has_optimizer(self)
+        self.loader, self.valid_loader = loader, None if _is_empty(valid_loader) else valid_loader
+        self._check_batch_size()
+        self._scheduler_step_check(n_epoch)
+        with RunHooks(self, n_epoch, kwargs) as hooks:
+            if self.mode == "train" and not is_overridden(self, "run_epoch") and not _is_empty(loader):
+                _lightning().fit(self, hooks, n_epoch, self.loader, self.valid_loader)
+            else:
+                for _ in range(n_epoch):
+                    hooks.by_hand()
+                    if self.lightning_trainer is not None and self.lightning_trainer.should_stop:
+                        break
+
+    def run_epoch(self, loader: Any, **kwargs: Any) -> None:
+        """Run one epoch in the present mode: clear the logs, run every batch, compute the metrics.
+
+        Parameters
+        ----------
+        loader : iterable of batches
+            The data.
+        **kwargs
+            Passed on to `run_batch` and the scheduler's ``step``.
+        """
+        checks.has_model(self)
+        checks.loader(loader, "loader")
+        with EpochHooks(self, loader, kwargs) as hooks:
+            if _is_empty(loader):
+                hooks.epoch_starts()
+                hooks.epoch_ends()
+            elif self.mode == "train":
+                if not is_overridden(self, "run_batch"):
+                    checks.has_optimizer(self)
+                _lightning().fit(self, hooks, 1, loader, None)
+            else:
+                _lightning().test(self, hooks, loader)
+
+    def run_batch(self, batch: Batch, **kwargs: Any) -> None:
+        """Run one batch in the present mode: the step, in train mode the update too, then the log.
+
+        It works on its own, without `run`. An override may call ``super().run_batch(batch)`` or do all by itself.
+
+        Parameters
+        ----------
+        batch : dict, sequence or tensor
+            A batch as the loader gives it, on any device.
+        **kwargs
+            Passed on to the scheduler's ``step``.
+        """
+        batch = steps.to_device(self, batch)
+        step_dict: Mapping[str, Any]
+        if self.mode == "train":
+            checks.has_optimizer(self)
+            step_dict = steps.train_forward(self, batch)
+            if self._zae_state.backward is None:
+                step_dict["loss"].backward()
+            else:
+                self._zae_state.backward(step_dict["loss"])
+            steps.clip_gradients(self)
+            self.optimizer.step()
+        elif self.mode == "test":
+            step_dict = steps.test_forward(self, batch)
+        else:
+            checks.mode(self.mode)
+        self._zae_state.step = step_dict
+        steps.finish(self, step_dict, kwargs)
+
+    def inference(self, loader: Any) -> list[Any]:
+        """Test on a loader and return what the steps gave under ``"output"``, one entry a batch.
+
+        Parameters
+        ----------
+        loader : iterable of batches
+            The data. Neither optimizer nor scheduler is needed.
+
+        Returns
+        -------
+        list
+            ``log_test["output"]``, on the CPU. The mode is afterwards what it was.
+        """
+        mode = self.mode
+        self.toggle("test")
+        try:
+            self.run_epoch(loader)
+            return self.log_test.get("output", [])
+        finally:
+            self.toggle(mode)
+
+    # What the user writes
+
+    @abstractmethod
+    def train_step(self, batch: Batch) -> dict[str, Any]:
+        """Compute the loss of a batch. To be written by the user.
+
+        Parameters
+        ----------
+        batch : dict, tuple or a single element
+            The batch on the device, in train mode.
+
+        Returns
+        -------
+        dict
+            ``"loss"``, a tensor of one element that gradients flow from, and whatever else shall be logged. Keys that
+            contain "output" are kept out of the means on the bar.
+        """
+        raise NotImplementedError("train_step must be implemented by subclasses")
+
+    @abstractmethod
+    def test_step(self, batch: Batch) -> dict[str, Any]:
+        """Test on a batch. To be written by the user.
+
+        Parameters
+        ----------
+        batch : dict, tuple or a single element
+            The batch on the device, in eval mode and without gradients.
+
+        Returns
+        -------
+        dict
+            What shall be logged: ``"loss"`` for `check_better`, ``"output"`` for `inference`.
+        """
+        raise NotImplementedError("test_step must be implemented by subclasses")
+
+
+def _lightning() -> Any:
+    """Import the adapter, and Lightning with it, when something runs: it takes longer than torch itself."""
+    import zae_lightning
+
+    return zae_lightning
+
+
+def _is_empty(loader: Iterable[Any] | None) -> bool:
+    try:
+        return loader is None or len(loader) == 0  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return False

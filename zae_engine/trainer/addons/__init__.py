@@ -1,0 +1,5 @@
+"""Add-ons extend a trainer class: ``Trainer.add_on(SomeAddOn)``."""
+
+from .core import AddOnBase
+
+__all__ = ["AddOnBase"]

@@ -1,0 +1,138 @@
+"""What must hold before a run and after a step; each failure says what was wrong and what to do."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer
+from torch.utils.data import Dataset
+
+from .._errors import ContractError
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+MODES = ("train", "test")
+
+
+def mode(value: Any) -> str:
+    """Return the mode if it is "train" or "test", else raise `ValueError`."""
+    if value not in MODES:
+        raise ValueError(f'Unexpected mode {value!r}: accepted are "train" and "test".')
+    return str(value)
+
+
+def epoch_count(n_epoch: Any) -> int:
+    """Return the number of epochs as an int; `TypeError` if it is no integer, `ValueError` if negative."""
+    try:
+        count = operator.index(n_epoch)
+    except TypeError:
+        raise TypeError(f"n_epoch={n_epoch!r} is no integer; give the number of epochs, 0 or more.") from None
+    if count < 0:
+        raise ValueError(f"n_epoch={n_epoch!r} is negative; give the number of epochs, 0 or more.")
+    return count
+
+
+def loader(value: Any, name: str) -> None:
+    """Raise `TypeError` unless ``value`` yields batches."""
+    if isinstance(value, Dataset):
+        raise TypeError(
+            f"{name} is a dataset ({type(value).__name__}), which yields samples, not batches. "
+            f"Wrap it: torch.utils.data.DataLoader({name}, batch_size=...)."
+        )
+    if isinstance(value, (str, bytes, Mapping, torch.Tensor, torch.nn.Module)) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"{name} is of type {type(value).__name__}, which is no loader. "
+            f"Give a torch.utils.data.DataLoader, or any object that yields batches when iterated."
+        )
+
+
+def has_model(trainer: Trainer) -> None:
+    """Raise `ValueError` if the trainer was constructed without a model."""
+    if trainer.model is None:
+        raise ValueError("The trainer has no model (model=None). Set trainer.model before running it.")
+
+
+def can_train(trainer: Trainer) -> None:
+    """Raise `ValueError` if the optimizer or the scheduler cannot train the model."""
+    optimizer, scheduler = trainer.optimizer, trainer.scheduler
+    if isinstance(optimizer, Optimizer):
+        held = {id(p) for group in getattr(optimizer, "param_groups", []) for p in group["params"]}
+        own = {id(p) for p in trainer.model.parameters()} if isinstance(trainer.model, torch.nn.Module) else set()
+        if own and not own & held:
+            raise ValueError(
+                f"The optimizer ({type(optimizer).__name__}) holds none of the model's parameters, so training would "
+                f"change nothing. Build it from the model that the trainer has: "
+                f"{type(optimizer).__name__}(trainer.model.parameters(), ...)."
+            )
+    bound = getattr(scheduler, "optimizer", optimizer)
+    if isinstance(bound, Optimizer) and bound is not optimizer:
+        raise ValueError(
+            f"The scheduler ({type(scheduler).__name__}) is bound to another optimizer ({type(bound).__name__}) than "
+            f"the trainer's ({type(optimizer).__name__}), so it would change nothing. Build it from the trainer's."
+        )
+
+
+def has_optimizer(trainer: Trainer) -> None:
+    """Raise `ValueError` if there is no optimizer to train with."""
+    if trainer.optimizer is None:
+        raise ValueError(
+            'Training needs an optimizer, but the trainer has none (optimizer=None). Give one, or use mode="test".'
+        )
+
+
+def enough_iterations(total_iters: int, needed: int) -> None:
+    """Raise `ValueError` if a scheduler that is stepped per batch ends before the run does."""
+    if total_iters < needed:
+        raise ContractError(
+            f'The "total_iters" {total_iters} of the scheduler is insufficient: with scheduler_step_on_batch=True this '
+            f"run takes {needed} steps. Give the scheduler total_iters={needed} or more."
+        )
+
+
+def train_output(output: Any) -> Mapping[str, Any]:
+    """Return what `train_step` returned if it can be trained on.
+
+    Raises
+    ------
+    TypeError
+        If it is no dict, or its loss is no tensor.
+    ValueError
+        If it has no "loss", or the loss has several elements or no gradient.
+    """
+    step_dict = step_output(output, "train_step")
+    if "loss" not in step_dict:
+        raise ValueError(
+            f'train_step returned no "loss" (its keys are {sorted(map(str, step_dict))}). '
+            f'Return a dict with the loss to minimise under "loss".'
+        )
+    loss = step_dict["loss"]
+    if isinstance(loss, torch.Tensor):
+        if loss.numel() != 1:
+            raise ValueError(
+                f"The loss of train_step has shape {tuple(loss.shape)}, but one element is needed. "
+                f"Reduce it: loss.mean(), for instance."
+            )
+        if not loss.requires_grad:
+            raise ValueError(
+                "The loss of train_step has no gradient function, so nothing can be learnt from it. Compute it from "
+                "the model's output with torch operations, without detach(), .item() or torch.no_grad()."
+            )
+    elif not hasattr(loss, "backward"):
+        raise TypeError(
+            f"The loss of train_step is of type {type(loss).__name__}, but a one-element torch.Tensor is needed."
+        )
+    return step_dict
+
+
+def step_output(output: Any, name: str) -> Mapping[str, Any]:
+    """Return what a step returned if it is a mapping, else raise `TypeError`."""
+    if not isinstance(output, Mapping):
+        raise TypeError(
+            f"{name} returned {type(output).__name__}, but a dict is needed, such as "
+            f'{{"loss": loss}}. (A missing return statement gives None.)'
+        )
+    return output

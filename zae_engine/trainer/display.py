@@ -1,0 +1,131 @@
+"""What a run shows: one progress bar, and a line per epoch on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from ._state import is_overridden
+from .history import RunningMeans, learning_rate, mean
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+REFRESH_SECONDS = 0.1
+
+
+class Display:
+    """The progress bar and the epoch lines of one run.
+
+    The bar is drawn ten times a second at most, and reads running sums, so its cost does not grow with the epoch. A
+    trainer that overrides `print_log` has it called after every batch, as in 0.7.6.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose progress to show; no bar if its ``log_bar`` is False.
+    total_epochs : int, optional
+        The number of the run's last epoch; None outside `Trainer.run`.
+
+    Attributes
+    ----------
+    epoch : int
+        The number of the present epoch, from 1.
+    """
+
+    def __init__(self, trainer: Trainer, total_epochs: int | None = None) -> None:
+        self.epoch = trainer.progress_checker.get_epoch()
+        self._trainer = trainer
+        self._total_epochs = total_epochs
+        self._bar: Any = None
+        self._custom_log = is_overridden(trainer, "print_log")
+        self._due = 0.0
+        self._done = 0
+        self._n_batches: int | None = None
+        self._losses: dict[str, dict[str, float]] = {}  # by mode
+
+    def start(self, n_batches: int | None) -> None:
+        """Begin a part, a training or test epoch, of so many batches (None: not known)."""
+        trainer = self._trainer
+        self._done, self._n_batches, self._due = 0, n_batches, 0.0
+        self._means = RunningMeans(trainer.log_train if trainer.mode == "train" else trainer.log_test)
+        if not trainer.log_bar:
+            return
+        if self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=n_batches, dynamic_ncols=True, file=sys.stderr, leave=False)
+        else:
+            self._bar.reset(total=n_batches)
+        self._bar.set_description(self._title(), refresh=False)
+
+    def batch_done(self) -> None:
+        """Count one batch, and draw if it is time to."""
+        self._done += 1
+        log = self._trainer.print_log(cur_batch=self._done, num_batch=self._shown_total()) if self._custom_log else None
+        if self._bar is not None and time.monotonic() >= self._due:
+            self._draw(log)
+
+    def end(self) -> None:
+        """Draw the part's last state, and keep its mean loss for the epoch's line."""
+        trainer = self._trainer
+        if self._bar is not None and self._done:
+            self._draw(None)
+        log = trainer.log_train if trainer.mode == "train" else trainer.log_test
+        try:
+            self._losses[trainer.mode] = {"loss": mean(log["loss"])} if log.get("loss") else {}
+        except (TypeError, ValueError):  # logged under "loss", but no numbers
+            self._losses[trainer.mode] = {}
+
+    def epoch_line(self, validated: bool) -> None:
+        """Write what the epoch came to, for instance ``Epoch 1/3 | train_loss: 0.5123 | test_loss: 0.6001``."""
+        trainer = self._trainer
+        parts = [f"Epoch {self.epoch}" + (f"/{self._total_epochs}" if self._total_epochs is not None else "")]
+        if trainer.mode == "train":
+            parts.append(_summary("train", self._losses.get("train", {}) | trainer.train_metrics))
+        if trainer.mode == "test" or validated:
+            parts.append(_summary("test", self._losses.get("test", {}) | trainer.test_metrics))
+        line = " | ".join(part for part in parts if part)
+        if self._bar is None:
+            print(line, file=sys.stderr)
+        else:
+            self._bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _shown_total(self) -> int:
+        return self._n_batches if self._n_batches is not None else self._done
+
+    def _title(self) -> str:
+        total = f"/{self._total_epochs}" if self._total_epochs is not None else ""
+        return f"Epoch {self.epoch}{total}" + (" test" if self._trainer.mode == "test" else "")
+
+    def _draw(self, log: dict[str, Any] | None) -> None:
+        trainer = self._trainer
+        if log is None and self._custom_log:
+            log = trainer.print_log(cur_batch=self._done, num_batch=self._shown_total())
+        if log is None:
+            log = {"LR": f"{learning_rate(trainer.optimizer):.3e}"}
+            log |= {key: f"{value:.6f}" for key, value in self._means.read().items()}
+        else:
+            log = {key: value for key, value in log.items() if key != "Batch"}  # the bar counts by itself
+        self._bar.n = self._done
+        self._bar.set_postfix(log, refresh=False)
+        self._bar.refresh()
+        self._due = time.monotonic() + REFRESH_SECONDS
+
+
+def _summary(prefix: str, values: dict[str, Any]) -> str:
+    return ", ".join(f"{prefix}_{key}: {_number(value)}" for key, value in values.items())
+
+
+def _number(value: Any) -> str:
+    try:
+        return f"{value:.4f}"
+    except (TypeError, ValueError):
+        return str(value)

@@ -1,0 +1,241 @@
+"""The moments of an epoch and of a run, in the order of zae-engine 0.7.6.
+
+Lightning's hooks call these through the adapter; the loop over an overridden ``run_epoch`` calls them directly. So the
+order of log clearing, metrics, mode switches, `check_better` and scheduler steps is written down once, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import steps
+from ._state import is_overridden
+from .display import Display
+from .history import mean
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+
+class EpochHooks:
+    """One epoch in the trainer's present mode: clear the logs, run the batches, compute the metrics.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The user's trainer.
+    loader : iterable of batches
+        Only its length is used here.
+    kwargs : mapping
+        The extra arguments of `run` or `run_epoch`; they go to `run_batch` and to the scheduler's step.
+    """
+
+    def __init__(self, trainer: Trainer, loader: Any, kwargs: Mapping[str, Any]) -> None:
+        self.trainer = trainer
+        self.loader = loader
+        self.kwargs = kwargs
+        self._shared_display = trainer._zae_state.display
+
+    # What the adapter reads and calls for every batch
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The user's model."""
+        return self.trainer.model
+
+    @property
+    def optimizer(self) -> Any:
+        """The user's optimizer, or None."""
+        return self.trainer.optimizer
+
+    @property
+    def scheduler(self) -> Any:
+        """The user's scheduler, or None."""
+        return self.trainer.scheduler
+
+    @property
+    def scheduler_interval(self) -> str:
+        """``"step"`` if the scheduler goes by batches, ``"epoch"`` otherwise."""
+        return "step" if self.trainer.scheduler_step_on_batch else "epoch"
+
+    @property
+    def owns_batches(self) -> bool:
+        """Whether the user overrides ``run_batch``, which then does the whole of a batch."""
+        return is_overridden(self.trainer, "run_batch")
+
+    def to_device(self, batch: Any) -> Any:
+        """Return the batch as the steps receive it."""
+        return steps.to_device(self.trainer, batch)
+
+    def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
+        """Run ``train_step`` on a moved batch."""
+        return steps.train_forward(self.trainer, batch, zero_grad)
+
+    def test_forward(self, batch: Any) -> Mapping[str, Any]:
+        """Run ``test_step`` on a moved batch."""
+        return steps.test_forward(self.trainer, batch)
+
+    def clip_gradients(self) -> None:
+        """Clip as the trainer's ``gradient_clip`` says."""
+        steps.clip_gradients(self.trainer)
+
+    def finish(self, step_dict: Mapping[str, Any]) -> None:
+        """Log a step and count it."""
+        steps.finish(self.trainer, step_dict, self.kwargs)
+
+    def run_batch(self, batch: Any, optimizer: Any = None, backward: Any = None) -> Mapping[str, Any]:
+        """Call the user's own ``run_batch`` and return what its step returned, if it went through `Trainer`'s.
+
+        Meanwhile the trainer's optimizer is ``optimizer``, and ``backward`` replaces ``loss.backward()``.
+        """
+        trainer, state = self.trainer, self.trainer._zae_state
+        own, state.backward, state.step = trainer.optimizer, backward, {}
+        if optimizer is not None:
+            trainer.optimizer = optimizer
+        try:
+            trainer.run_batch(batch, **self.kwargs)
+            return state.step
+        finally:
+            state.backward = None
+            if trainer.optimizer is optimizer:
+                trainer.optimizer = own
+
+    def batch_done(self, batch: Any) -> None:
+        """Count a batch that the loader gave; a ``None`` batch is passed over, but the bar moves."""
+        trainer = self.trainer
+        if batch is not None:
+            trainer._data_count(initial=trainer.batch_size is None)
+        self.display.batch_done()
+
+    # The moments of an epoch
+
+    def __enter__(self) -> EpochHooks:
+        self.display = self._shared_display or Display(self.trainer)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._shared_display is None:
+            self.display.close()
+
+    def epoch_starts(self) -> None:
+        """Clear the logs and show the bar."""
+        self.trainer.log_reset()
+        self.display.start(_length(self.loader))
+
+    def epoch_ends(self) -> None:
+        """Take the metrics of the epoch."""
+        trainer = self.trainer
+        self.display.end()
+        metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
+        metrics.update(trainer.metric_on_epoch_end() or {})
+
+    def validation_starts(self) -> None:
+        """Do nothing: there is no validation outside `run`."""
+
+    def validation_ends(self) -> None:
+        """Do nothing: there is no validation outside `run`."""
+
+
+class RunHooks(EpochHooks):
+    """The epochs of one `run`: an `EpochHooks` epoch each, then validation, then what ends an epoch.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The user's trainer, with ``loader`` and ``valid_loader`` set.
+    n_epoch : int
+        How many epochs the run has.
+    kwargs : mapping
+        The extra arguments of `run`.
+    """
+
+    def __init__(self, trainer: Trainer, n_epoch: int, kwargs: Mapping[str, Any]) -> None:
+        super().__init__(trainer, trainer.loader, kwargs)
+        self.n_epoch = n_epoch
+        self._validating = False
+        self._validated = False
+        self._train_done = False
+
+    def __enter__(self) -> RunHooks:
+        trainer = self.trainer
+        self._mode = trainer.mode
+        self._epoch = trainer.progress_checker.get_epoch() - 1
+        self.display = Display(trainer, self._epoch + self.n_epoch)
+        trainer._zae_state.display = self.display
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        trainer = self.trainer
+        trainer._zae_state.display = None
+        if self._validating:  # broken off by an exception
+            trainer.mode = self._mode
+        self.display.close()
+
+    def epoch_starts(self) -> None:
+        """Count the data, clear the logs, show the bar."""
+        self._validated = self._train_done = False
+        self.display.epoch = self._epoch + 1
+        self.trainer._data_count(initial=True)
+        super().epoch_starts()
+
+    def validation_starts(self) -> None:
+        """Take the metrics of training, switch to test mode, clear the logs. Once, however often it is called."""
+        if self._validating:
+            return
+        self._end_training()
+        self._validating = True
+        self.trainer.toggle("test")
+        self.trainer.log_reset()
+        self.display.start(_length(self.trainer.valid_loader))
+
+    def validation_ends(self) -> None:
+        """Take the metrics of validation, switch back to train mode."""
+        super().epoch_ends()
+        self.trainer.toggle(self._mode)
+        self._validating, self._validated = False, True
+
+    def epoch_ends(self) -> None:
+        """Take the metrics of training if validation did not, and do what ends an epoch."""
+        self._end_training()
+        self._end_epoch()
+
+    def by_hand(self) -> None:
+        """Run one epoch through the trainer's own ``run_epoch``, which may be overridden."""
+        trainer = self.trainer
+        self._validated = False
+        self.display.epoch = self._epoch + 1
+        trainer._data_count(initial=True)
+        trainer.run_epoch(trainer.loader, **self.kwargs)
+        if trainer.valid_loader is not None:
+            self._validating = True
+            trainer.toggle("test")
+            trainer.run_epoch(trainer.valid_loader, **self.kwargs)
+            trainer.toggle(self._mode)
+            self._validating, self._validated = False, True
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        trainer = self.trainer
+        self.display.epoch_line(self._validated)
+        if trainer.mode == "train":
+            loss = mean((trainer.log_test if self._validated else trainer.log_train).get("loss", []))
+            trainer.check_better(cur_epoch=self._epoch, cur_loss=loss)
+            if not trainer.scheduler_step_on_batch:
+                steps.step_scheduler(trainer, loss, self.kwargs)
+            trainer.progress_checker.update_epoch()
+        self._epoch += 1
+
+    def _end_training(self) -> None:
+        if not self._train_done:
+            self._train_done = True
+            super().epoch_ends()
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return None

@@ -1,0 +1,76 @@
+"""The pieces of one batch, in the order in which zae-engine runs them.
+
+`Trainer.run_batch` strings them together; Lightning's automatic optimization calls them one by one (see
+``adapters/zae_lightning/module.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from . import checks
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+
+def to_device(trainer: Trainer, batch: Any) -> Any:
+    """Return the batch as the steps receive it: a plain dict, a plain tuple, or a single element, on the device.
+
+    A bare tensor comes out as the tuple of its rows, because 0.7.6 unpacks every batch that is no dict.
+    """
+    if isinstance(batch, Mapping):
+        if all(isinstance(key, str) for key in batch):
+            return trainer._to_device(**batch) if batch else {}
+        return {key: trainer._to_device(value) for key, value in batch.items()}
+    try:
+        return trainer._to_device(*batch)
+    except TypeError as error:
+        if hasattr(batch, "__iter__") or hasattr(batch, "__getitem__"):
+            raise
+        raise TypeError(
+            f"A batch of type {type(batch).__name__} cannot be unpacked; a dict, a sequence or a tensor is needed."
+        ) from error
+
+
+def train_forward(trainer: Trainer, batch: Any, zero_grad: bool = True) -> Mapping[str, Any]:
+    """Run ``train_step`` on a moved batch and return its checked result; the gradients are cleared before."""
+    trainer.model.train()
+    if zero_grad:
+        trainer.optimizer.zero_grad()
+    return checks.train_output(trainer.train_step(batch))
+
+
+def test_forward(trainer: Trainer, batch: Any) -> Mapping[str, Any]:
+    """Run ``test_step`` on a moved batch, in eval mode and without gradients."""
+    trainer.model.eval()
+    with torch.no_grad():
+        return checks.step_output(trainer.test_step(batch), "test_step")
+
+
+def clip_gradients(trainer: Trainer) -> None:
+    """Clip the gradients of the model by their norm, if the trainer has a ``gradient_clip``."""
+    if trainer.gradient_clip:
+        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.gradient_clip)
+
+
+def finish(trainer: Trainer, step_dict: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
+    """Do what follows the optimizer's step: the scheduler if it goes by batches, the log, the step count."""
+    if trainer.mode == "train" and trainer.scheduler_step_on_batch:
+        step_scheduler(trainer, step_dict["loss"], kwargs)
+    trainer.logging(step_dict)  # type: ignore[arg-type]
+    trainer.progress_checker.update_step()
+
+
+def step_scheduler(trainer: Trainer, loss: Any, kwargs: Mapping[str, Any]) -> None:
+    """Step the scheduler, if there is one; ``ReduceLROnPlateau`` is given the loss."""
+    if trainer.scheduler is None:
+        return
+    if isinstance(trainer.scheduler, ReduceLROnPlateau):
+        trainer.scheduler.step(float(loss), **kwargs)
+    else:
+        trainer.scheduler.step(**kwargs)

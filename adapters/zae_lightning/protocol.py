@@ -26,7 +26,7 @@ class Hooks(Protocol):
     """
 
     @property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> Any:
         """The user's model."""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from .._errors import ContractError
@@ -36,7 +37,7 @@ class SchedulerBase(lr_scheduler.LRScheduler, ABC):
         super().__init__(optimizer, last_epoch)
 
     @abstractmethod
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the learning rate of every parameter group at the current step.
 
         Returns
@@ -123,7 +124,7 @@ class SchedulerChain(SchedulerBase):
         self._step_count += 1
         self._last_lr = in_charge.get_last_lr()
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return what the scheduler in charge gives."""
         return self.schedulers[self.i_scheduler].get_lr()
 

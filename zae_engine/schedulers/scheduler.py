@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from .core import SchedulerBase
@@ -38,7 +39,7 @@ class WarmUpScheduler(SchedulerBase):
     def __init__(self, optimizer: Optimizer, total_iters: int, eta_min: float = 0, last_epoch: int = -1) -> None:
         super().__init__(optimizer, total_iters, eta_min, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the rate of every parameter group at the current step."""
         return [self.eta_min + (lr - self.eta_min) * self._step_count / self.total_iters for lr in self.base_lrs]
 
@@ -72,7 +73,7 @@ class CosineAnnealingScheduler(SchedulerBase):
     def __init__(self, optimizer: Optimizer, total_iters: int, eta_min: float = 0, last_epoch: int = -1) -> None:
         super().__init__(optimizer, total_iters, eta_min, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the rate of every parameter group at the current step."""
         annealing = 0.5 * (math.cos(math.pi * self._step_count / self.total_iters) + 1)
         return [self.eta_min + (lr - self.eta_min) * annealing for lr in self.base_lrs]

@@ -58,7 +58,7 @@ class Display:
             self._bar = tqdm(total=n_batches, dynamic_ncols=True, file=sys.stderr, leave=False)
         else:
             self._bar.reset(total=n_batches)
-        self._bar.set_description(self._title(), refresh=False)
+        self._bar.set_description(self._title() + (" test" if trainer.mode == "test" else ""), refresh=False)
 
     def batch_done(self) -> None:
         """Count one batch, and draw if it is time to."""
@@ -81,7 +81,7 @@ class Display:
     def epoch_line(self, validated: bool) -> None:
         """Write what the epoch came to, for instance ``Epoch 1/3 | train_loss: 0.5123 | test_loss: 0.6001``."""
         trainer = self._trainer
-        parts = [f"Epoch {self.epoch}" + (f"/{self._total_epochs}" if self._total_epochs is not None else "")]
+        parts = [self._title()]
         if trainer.mode == "train":
             parts.append(_summary("train", self._losses.get("train", {}) | trainer.train_metrics))
         if trainer.mode == "test" or validated:
@@ -102,8 +102,7 @@ class Display:
         return self._n_batches if self._n_batches is not None else self._done
 
     def _title(self) -> str:
-        total = f"/{self._total_epochs}" if self._total_epochs is not None else ""
-        return f"Epoch {self.epoch}{total}" + (" test" if self._trainer.mode == "test" else "")
+        return f"Epoch {self.epoch}" + (f"/{self._total_epochs}" if self._total_epochs is not None else "")
 
     def _draw(self, log: dict[str, Any] | None) -> None:
         trainer = self._trainer

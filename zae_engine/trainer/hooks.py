@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from . import steps
 from ._state import is_overridden
 from .display import Display
@@ -42,7 +40,7 @@ class EpochHooks:
     # What the adapter reads and calls for every batch
 
     @property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> Any:
         """The user's model."""
         return self.trainer.model
 
@@ -209,10 +207,12 @@ class RunHooks(EpochHooks):
         self.display.epoch = self._epoch + 1
         trainer._data_count(initial=True)
         trainer.run_epoch(trainer.loader, **self.kwargs)
+        self.display.end()
         if trainer.valid_loader is not None:
             self._validating = True
             trainer.toggle("test")
             trainer.run_epoch(trainer.valid_loader, **self.kwargs)
+            self.display.end()
             trainer.toggle(self._mode)
             self._validating, self._validated = False, True
         self._end_epoch()

@@ -1,0 +1,77 @@
+"""The project's commands: ``nox -s demo``, ``tests``, ``parity``, ``lint``, ``types``, ``bench``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.default_venv_backend = "none"
+
+ROOT = Path(__file__).parent
+ENVIRONMENT = ROOT / ".nox" / "zae-engine"
+PYTHON = str(ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def prepare(session: nox.Session, *groups: str) -> None:
+    """Install the project, editable, and the dependency groups that a session needs.
+
+    All sessions share one environment, which nox itself cannot do: installing torch takes minutes.
+    """
+    if not Path(PYTHON).exists():
+        session.run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT), external=True)
+    needs = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), *groups)
+    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", "constraints.txt")
+    session.run(*pip, "-e", ".", *needs, external=True)
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    """Run Python in the shared environment."""
+    session.run(PYTHON, *arguments, external=True)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train on real data: scikit-learn's digits."""
+    prepare(session, "examples")
+    python(session, "examples/digits.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests, the comparison with zae-engine 0.7.6 included."""
+    prepare(session, "tests")
+    python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Compare with zae-engine 0.7.6 only, bit for bit."""
+    prepare(session, "tests")
+    python(session, "-m", "pytest", "tests/parity", "-v", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    prepare(session, "lint")
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    prepare(session, "types")
+    python(session, "-m", "mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what a step costs, beside Lightning, 0.7.6 and the raw loop."""
+    prepare(session, "tests")
+    python(session, "-m", "tests.benchmarks.step_cost", *session.posargs)

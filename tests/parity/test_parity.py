@@ -1,0 +1,66 @@
+"""The same trainers on zae-engine 0.7.6 and here, in separate processes: everything readable is equal, bit for bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.parity import oracle, scenarios
+
+PLAY = Path(__file__).with_name("play.py")
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("parity")
+    oracle.fetch()  # fails, and does not skip, where upstream cannot be had
+    processes = {
+        which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)]) for which in ("upstream", "ours")
+    }
+    for which, process in processes.items():
+        assert process.wait() == 0, f"playing the scenarios on {which} failed"
+    return {which: torch.load(folder / which, weights_only=False) for which in processes}
+
+
+def differences(theirs: Any, ours: Any, path: str) -> list[str]:
+    """Return where two observations differ, in type or in any bit."""
+    if type(theirs) is not type(ours):
+        return [f"{path}: {type(theirs).__name__} {theirs!r} / {type(ours).__name__} {ours!r}"]
+    if isinstance(theirs, torch.Tensor):
+        same = theirs.dtype == ours.dtype and theirs.shape == ours.shape and torch.equal(theirs, ours)
+        return [] if same else [f"{path}: {theirs} / {ours}"]
+    if isinstance(theirs, dict):
+        if list(theirs) != list(ours):
+            return [f"{path}: keys {list(theirs)} / {list(ours)}"]
+        return [d for key in theirs for d in differences(theirs[key], ours[key], f"{path}.{key}")]
+    if isinstance(theirs, (list, tuple)):
+        if len(theirs) != len(ours):
+            return [f"{path}: length {len(theirs)} / {len(ours)}: {theirs} / {ours}"]
+        return [d for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) for d in differences(a, b, f"{path}[{i}]")]
+    return [] if theirs == ours or (theirs != theirs and ours != ours) else [f"{path}: {theirs!r} / {ours!r}"]
+
+
+def test_there_are_at_least_twenty_scenarios():
+    assert len(scenarios.SCENARIOS) >= 20
+
+
+@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+def test_scenario_is_identical_on_upstream_and_here(name, played):
+    theirs, ours = played["upstream"][name], played["ours"][name]
+    assert "error" not in theirs, f"upstream cannot run this scenario:\n{theirs['error']}"
+    assert "error" not in ours, ours["error"]
+    found = differences(theirs, ours, name)
+    assert not found, "theirs / ours:\n" + "\n".join(found[:10])
+
+
+def test_comparison_sees_a_single_bit():
+    value = torch.tensor([1.0])
+    other = torch.nextafter(value, torch.tensor([2.0]))
+    assert differences({"a": [value]}, {"a": [value.clone()]}, "") == []
+    assert differences({"a": [value]}, {"a": [other]}, "") != []
+    assert differences({"a": value}, {"a": value.double()}, "") != []

@@ -1,4 +1,4 @@
-"""Loaders that are no torch DataLoader, made fit for Lightning."""
+"""Loaders that Lightning would not treat as a plain loop does, made fit for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,23 @@ from torch.utils.data import DataLoader
 def for_lightning(loader: Any) -> Any:
     """Return a loader that Lightning iterates exactly as ``for batch in loader`` would.
 
-    A `torch.utils.data.DataLoader` is returned as it is. Anything else is wrapped: Lightning takes a list for several
+    A `torch.utils.data.DataLoader` is returned as it is, unless it has persistent workers: Lightning would shut these
+    down when a run ends, and new ones draw a new seed. Anything else is wrapped: Lightning takes a list for several
     loaders, and calls ``iter()`` on a foreign object once more than a loop would, to see if it can.
+
+    Parameters
+    ----------
+    loader : iterable of batches or None
+        The user's loader.
+
+    Returns
+    -------
+    iterable of batches or None
+        The same loader, or a `LazyLoader` around it.
     """
-    return loader if loader is None or isinstance(loader, DataLoader) else LazyLoader(loader)
+    if loader is None or (isinstance(loader, DataLoader) and not loader.persistent_workers):
+        return loader
+    return LazyLoader(loader)
 
 
 class LazyLoader:
@@ -36,6 +49,6 @@ class LazyLoader:
         return len(self.loader)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "loader":
+        if name.startswith("__") or name in ("loader", "_iterator"):  # Lightning shuts down what is in _iterator
             raise AttributeError(name)
         return getattr(self.loader, name)

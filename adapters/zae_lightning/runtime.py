@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from types import TracebackType
 from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from . import counts
 from .devices import accelerator_arguments
@@ -36,8 +37,8 @@ def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: A
         The data; ``valid_loader`` may be None.
     """
     done = facade._zae_state.counts
-    with _run(facade) as build:
-        trainer = build(max_epochs=done.get("epochs", 0) + n_epoch)
+    with _Surroundings(facade):
+        trainer = build_trainer(facade, max_epochs=done.get("epochs", 0) + n_epoch)
         counts.carry_on(trainer, done)
         facade.lightning_trainer = trainer
         try:
@@ -58,18 +59,33 @@ def test(facade: Facade, hooks: Hooks, loader: Any) -> None:
     loader : iterable of batches
         The data.
     """
-    with _run(facade) as build:
-        trainer = build()
+    with _Surroundings(facade):
+        trainer = build_trainer(facade)
         if facade.lightning_trainer is None:
             facade.lightning_trainer = trainer
         trainer.test(make_module(hooks), for_lightning(loader), verbose=False)
 
 
-def _build(facade: Facade, **arguments: Any) -> L.Trainer:
+def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
+    """Return the ``L.Trainer`` of one run.
+
+    Parameters
+    ----------
+    facade : Facade
+        The user's trainer.
+    **arguments
+        Further arguments of ``L.Trainer``.
+
+    Returns
+    -------
+    lightning.pytorch.Trainer
+        On the trainer's device; silent, without logger and checkpoints.
+    """
     return L.Trainer(
         **accelerator_arguments(facade.device[facade.primary_device_index]),
         **arguments,
-        plugins=[PlainPrecision()],
+        # One process: under SLURM or torchrun too, where each task may run a trainer of its own.
+        plugins=[PlainPrecision(), LightningEnvironment()],
         profiler=NoProfiler(),
         logger=False,
         enable_checkpointing=False,
@@ -80,27 +96,36 @@ def _build(facade: Facade, **arguments: Any) -> L.Trainer:
     )
 
 
-@contextmanager
-def _run(facade: Facade) -> Iterator[Any]:
-    """Run quietly; let interrupts and `StopIteration` surface as such; bring model and optimizer home."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if in_main_thread else None
-    grad_enabled = torch.is_grad_enabled()
-    try:
-        with quiet():
-            yield lambda **arguments: _build(facade, **arguments)
-    except SystemExit as error:
-        # Lightning turns Ctrl-C into sys.exit(1), from within its handling of the KeyboardInterrupt.
-        if isinstance(error.__context__, KeyboardInterrupt):
+class _Surroundings:
+    """While Lightning runs: quiet. Afterwards: everything back in its place, and the user's exceptions as they were."""
+
+    def __init__(self, facade: Facade) -> None:
+        self._facade = facade
+
+    def __enter__(self) -> None:
+        self._stack = ExitStack()
+        self._stack.callback(_bring_home, self._facade)
+        self._stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+        if threading.current_thread() is threading.main_thread():
+            # Lightning leaves SIGINT ignored after a Ctrl-C.
+            self._stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        self._stack.enter_context(quiet())
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._stack.close()
+        if isinstance(error, StepStopped):
+            raise error.original from None
+        if isinstance(error, SystemExit) and _is_lightnings(error):
             raise KeyboardInterrupt from None
-        raise
-    except StepStopped as error:
-        raise error.original from None
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored after a Ctrl-C
-        torch.set_grad_enabled(grad_enabled)
-        _bring_home(facade)
+
+
+def _is_lightnings(error: SystemExit) -> bool:
+    """Whether this is the ``sys.exit(1)`` that Lightning makes of a Ctrl-C, and not one of the user's."""
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    module = innermost.tb_frame.f_globals.get("__name__", "") if innermost is not None else ""
+    return isinstance(error.__context__, KeyboardInterrupt) and module.startswith("lightning.")
 
 
 def _bring_home(facade: Facade) -> None:

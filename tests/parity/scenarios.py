@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
+
 from zae_engine.schedulers import CosineAnnealingScheduler, SchedulerChain, WarmUpScheduler
 from zae_engine.trainer import Trainer
 from zae_engine.trainer._trainer import Trainer as _SameTrainer  # the path that add-ons of 0.7.6 import from
@@ -126,7 +127,9 @@ def training_and_validation():
 
 @scenario
 def batch_norm_and_clipping():
-    trainer = build(model=net(norm=True), gradient_clip=0.1, optimizer=lambda m: torch.optim.SGD(m.parameters(), 0.1, 0.9))
+    trainer = build(
+        model=net(norm=True), gradient_clip=0.1, optimizer=lambda m: torch.optim.SGD(m.parameters(), 0.1, 0.9)
+    )
     trainer.run(3, *loaders())
     return trainer
 
@@ -259,7 +262,9 @@ def one_cycle_per_batch():
 @scenario
 def sequential_schedulers_and_parameter_groups():
     def optimizer(model):
-        return torch.optim.AdamW([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters()}], lr=0.01)
+        return torch.optim.AdamW(
+            [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters()}], lr=0.01
+        )
 
     def scheduler(optimizer):
         parts = [lr_scheduler.ConstantLR(optimizer, 0.5, 2), lr_scheduler.ExponentialLR(optimizer, 0.9)]
@@ -352,7 +357,9 @@ def odd_batches_only() -> Callable[[list[Any]], Any]:
 def none_batches_in_training_and_validation():
     trainer = build()
     trainer.run(
-        2, DataLoader(data(), 8, shuffle=True, collate_fn=odd_batches_only()), DataLoader(data(), 8, collate_fn=odd_batches_only())
+        2,
+        DataLoader(data(), 8, shuffle=True, collate_fn=odd_batches_only()),
+        DataLoader(data(), 8, collate_fn=odd_batches_only()),
     )
     return trainer
 
@@ -510,7 +517,9 @@ def metrics_that_draw_random_numbers():
 @scenario
 def metric_set_on_the_instance():
     trainer = build()
-    trainer.metric_on_epoch_end = lambda: {"mean": sum(map(float, trainer.log_train["loss"] or trainer.log_test["loss"]))}
+    trainer.metric_on_epoch_end = lambda: {
+        "mean": sum(map(float, trainer.log_train["loss"] or trainer.log_test["loss"]))
+    }
     trainer.run(2, *loaders())
     return trainer
 
@@ -526,7 +535,9 @@ def run_batch_overridden_with_super():
             super().run_batch(batch, **kwargs)
             self.note("after")
 
-    trainer = build(Batchwise, gradient_clip=0.2, scheduler=lambda o: CosineAnnealingScheduler(o, 50), scheduler_step_on_batch=True)
+    trainer = build(
+        Batchwise, gradient_clip=0.2, scheduler=lambda o: CosineAnnealingScheduler(o, 50), scheduler_step_on_batch=True
+    )
     train, valid = loaders()
     trainer.run(2, train, valid)
     trainer.run(1, train, valid)

@@ -20,7 +20,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     folder = tmp_path_factory.mktemp("parity")
     oracle.fetch()  # fails, and does not skip, where upstream cannot be had
     processes = {
-        which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)]) for which in ("upstream", "ours")
+        which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)])
+        for which in ("upstream", "ours")
     }
     for which, process in processes.items():
         assert process.wait() == 0, f"playing the scenarios on {which} failed"

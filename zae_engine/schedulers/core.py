@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
@@ -88,8 +89,11 @@ class SchedulerChain(SchedulerBase):
         ends = [sum(iters[: i + 1]) for i in range(len(iters))]
         self.next_iters, self.total_iters = ends[:-1], ends[-1]
         self.i_scheduler = 0
-        # Not SchedulerBase's: the chain has no eta_min of its own.
-        lr_scheduler.LRScheduler.__init__(self, optimizer, last_epoch=-1)
+        with warnings.catch_warnings():
+            # The chain's first step is the second one of its first scheduler, so torch misses an optimizer's step.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            # Not SchedulerBase's: the chain has no eta_min of its own.
+            lr_scheduler.LRScheduler.__init__(self, optimizer, last_epoch=-1)
 
     def sanity_check(self) -> Optimizer:
         """Check that there are schedulers and that all hold the same optimizer.

@@ -34,6 +34,10 @@ class State:
     backward: Callable[[torch.Tensor], None] | None = None
     step: Mapping[str, Any] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a run under way."""
+        return {"display": None, "counts": dict(self.counts), "backward": None, "step": {}}
+
 
 def is_overridden(trainer: Trainer, name: str) -> bool:
     """Whether a subclass, an add-on or an assignment on the instance has replaced a method of `Trainer`."""

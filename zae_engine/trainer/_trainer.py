@@ -115,6 +115,10 @@ class Trainer(Records, Placement):
         self.lightning_trainer: L.Trainer | None = None
         self._zae_state = State()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out Lightning's trainer, which cannot be pickled; its counts stay."""
+        return {**self.__dict__, "lightning_trainer": None}
+
     @classmethod
     def add_on(cls: type[T], *add_on_cls: type[AddOnBase]) -> type[T]:
         """Return this class with add-ons installed, the first one innermost.
@@ -180,6 +184,8 @@ class Trainer(Records, Placement):
         self.loader, self.valid_loader = loader, None if _is_empty(valid_loader) else valid_loader
         self._check_batch_size()
         self._scheduler_step_check(n_epoch)
+        if not n_epoch:
+            return
         with RunHooks(self, n_epoch, kwargs) as hooks:
             if self.mode == "train" and not is_overridden(self, "run_epoch") and not _is_empty(loader):
                 _lightning().fit(self, hooks, n_epoch, self.loader, self.valid_loader)

@@ -52,13 +52,15 @@ class Display:
         self._means = RunningMeans(trainer.log_train if trainer.mode == "train" else trainer.log_test)
         if not trainer.log_bar:
             return
+        title = self._title() + (" test" if trainer.mode == "test" else "")
         if self._bar is None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=n_batches, dynamic_ncols=True, file=sys.stderr, leave=False)
+            self._bar = tqdm(total=n_batches, desc=title, dynamic_ncols=True, file=sys.stderr, leave=False)
         else:
+            self._bar.set_description(title, refresh=False)
+            self._bar.set_postfix_str("", refresh=False)
             self._bar.reset(total=n_batches)
-        self._bar.set_description(self._title() + (" test" if trainer.mode == "test" else ""), refresh=False)
 
     def batch_done(self) -> None:
         """Count one batch, and draw if it is time to."""
@@ -102,7 +104,7 @@ class Display:
         return self._n_batches if self._n_batches is not None else self._done
 
     def _title(self) -> str:
-        return f"Epoch {self.epoch}" + (f"/{self._total_epochs}" if self._total_epochs is not None else "")
+        return "One epoch" if self._total_epochs is None else f"Epoch {self.epoch}/{self._total_epochs}"
 
     def _draw(self, log: dict[str, Any] | None) -> None:
         trainer = self._trainer

@@ -71,6 +71,6 @@ def step_scheduler(trainer: Trainer, loss: Any, kwargs: Mapping[str, Any]) -> No
     if trainer.scheduler is None:
         return
     if isinstance(trainer.scheduler, ReduceLROnPlateau):
-        trainer.scheduler.step(float(loss), **kwargs)
+        trainer.scheduler.step(float(loss.detach() if isinstance(loss, torch.Tensor) else loss), **kwargs)
     else:
         trainer.scheduler.step(**kwargs)

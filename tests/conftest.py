@@ -1,0 +1,67 @@
+"""Shared parts: a small classifier, its data, and a way to build trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from zae_engine.trainer import Trainer
+
+
+class Classifier(Trainer):
+    """The smallest trainer that people write."""
+
+    def train_step(self, batch):
+        x, y = batch
+        output = self.model(x)
+        return {"loss": F.cross_entropy(output, y), "acc": (output.argmax(1) == y).float().mean()}
+
+    def test_step(self, batch):
+        x, y = batch
+        output = self.model(x)
+        return {"loss": F.cross_entropy(output, y), "output": output.argmax(1)}
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def dataset() -> TensorDataset:
+    x = torch.randn(24, 10, generator=torch.Generator().manual_seed(1))
+    return TensorDataset(x, (x.sum(1) > 0).long())
+
+
+@pytest.fixture
+def loader(dataset: TensorDataset) -> DataLoader:
+    return DataLoader(dataset, 8, shuffle=True)
+
+
+@pytest.fixture
+def valid_loader(dataset: TensorDataset) -> DataLoader:
+    return DataLoader(dataset, 12)
+
+
+@pytest.fixture
+def make() -> Callable[..., Any]:
+    """Build a trainer of a class, by default `Classifier`, on a linear model with SGD."""
+
+    def make(cls: type = Classifier, *, model: Any = None, **kwargs: Any) -> Any:
+        model = model if model is not None else nn.Linear(10, 2)
+        kwargs.setdefault("log_bar", False)
+        if "optimizer" not in kwargs:
+            kwargs["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1)
+        elif isinstance(kwargs["optimizer"], type):
+            kwargs["optimizer"] = kwargs["optimizer"](model.parameters())
+        if callable(kwargs.get("scheduler")):
+            kwargs["scheduler"] = kwargs["scheduler"](kwargs["optimizer"])
+        return cls(model, kwargs.pop("device", "cpu"), **kwargs)
+
+    return make

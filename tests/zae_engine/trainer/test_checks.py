@@ -1,0 +1,187 @@
+"""Bad input gets a clear error, as early as it can be known."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tests.conftest import Classifier
+from zae_engine.schedulers import CosineAnnealingScheduler
+from zae_engine.trainer import Trainer
+
+# At construction
+
+
+def test_the_abstract_trainer_cannot_be_constructed():
+    with pytest.raises(TypeError, match=r"test_step.*train_step"):
+        Trainer(nn.Linear(1, 1), "cpu")
+
+
+@pytest.mark.parametrize("mode", ["training", "", None, 1])
+def test_unknown_mode(make, mode):
+    with pytest.raises(ValueError, match=rf'{re.escape(repr(mode))}.*"train" and "test"'):
+        make(mode=mode)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda:0"), ["cuda:0", "cuda:1"]])
+def test_a_device_that_is_not_there(make, device):
+    with pytest.raises(ValueError, match=r'device="cuda.*CUDA is not available.*"cpu"'):
+        make(device=device)
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("gpu0", ValueError, "gpu0.*Accepted are"),
+        ("meta", ValueError, "meta.*Accepted are"),
+        ([], ValueError, "empty list"),
+        (0, TypeError, "int.*Accepted are"),
+        (["cpu", None], TypeError, "NoneType"),
+    ],
+)
+def test_what_is_no_device(make, device, error, message):
+    with pytest.raises(error, match=message):
+        make(device=device)
+
+
+def test_model_optimizer_and_scheduler_may_be_none_until_something_runs(loader):
+    trainer = Classifier(None, "cpu", "train", None, None, log_bar=False)
+    with pytest.raises(ValueError, match="no model"):
+        trainer.run(1, loader)
+    with pytest.raises(ValueError, match="no model"):
+        trainer.run_epoch(loader)
+
+
+# When run starts
+
+
+def test_training_without_optimizer(make, loader):
+    trainer = make(optimizer=None)
+    for call in (
+        lambda: trainer.run(1, loader),
+        lambda: trainer.run_epoch(loader),
+        lambda: trainer.run_batch(next(iter(loader))),
+    ):
+        with pytest.raises(ValueError, match=r"optimizer=None.*mode=\"test\""):
+            call()
+    assert len(trainer.inference(loader)) == 3
+
+
+def test_optimizer_of_another_model(make, loader):
+    trainer = make(optimizer=torch.optim.SGD(nn.Linear(10, 2).parameters(), lr=0.1))
+    with pytest.raises(ValueError, match=r"SGD\) holds none of the model's parameters"):
+        trainer.run(1, loader)
+
+
+def test_scheduler_of_another_optimizer(make, loader):
+    other = torch.optim.Adam(nn.Linear(1, 1).parameters())
+    trainer = make(scheduler=lambda _: torch.optim.lr_scheduler.StepLR(other, 1))
+    with pytest.raises(ValueError, match=r"StepLR\) is bound to another optimizer \(Adam\)"):
+        trainer.run(1, loader)
+
+
+@pytest.mark.parametrize(
+    ("n_epoch", "error"),
+    [(-1, ValueError), (1.0, TypeError), ("3", TypeError), (None, TypeError), (torch.inf, TypeError)],
+)
+def test_number_of_epochs(make, loader, n_epoch, error):
+    with pytest.raises(error, match=rf"n_epoch={re.escape(repr(n_epoch))}"):
+        make().run(n_epoch, loader)
+
+
+def test_number_of_epochs_may_be_any_integer_type(make, loader):
+    trainer = make()
+    trainer.run(torch.tensor(2), loader)
+    trainer.run(0, loader)
+    assert trainer.progress_checker.get_epoch() == 3
+
+
+def test_total_iters_too_small_is_found_before_the_first_step(make, loader):
+    trainer = make(scheduler=lambda o: CosineAnnealingScheduler(o, 5), scheduler_step_on_batch=True)
+    for kind in (ValueError, AssertionError):
+        with pytest.raises(kind, match=r'"total_iters" 5 .* insufficient.* 6 steps'):
+            trainer.run(2, loader)
+    assert trainer.get_loss_history() == []
+    trainer.run(1, loader)
+    assert len(trainer.get_loss_history()) == 3
+
+
+@pytest.mark.parametrize("bad", [5, "batches", None, torch.ones(3, 10), {"a": 1}, nn.Linear(1, 1)])
+def test_what_is_no_loader(make, bad):
+    with pytest.raises(TypeError, match="loader is of type"):
+        make().run(1, bad)
+
+
+def test_a_dataset_is_no_loader(make, dataset, loader):
+    with pytest.raises(TypeError, match=r"valid_loader is a dataset \(TensorDataset\).*DataLoader\(valid_loader"):
+        make().run(1, loader, dataset)
+    with pytest.raises(TypeError, match="loader is a dataset"):
+        make().run_epoch(dataset)
+
+
+# At the first step
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda loss: None, TypeError, "train_step returned NoneType.*missing return"),
+        (lambda loss: loss, TypeError, "train_step returned Tensor"),
+        (lambda loss: {"Loss": loss}, ValueError, r'no "loss" \(its keys are \[\'Loss\'\]'),
+        (lambda loss: {"loss": loss.item()}, TypeError, "of type float"),
+        (lambda loss: {"loss": loss.detach()}, ValueError, "no gradient function"),
+        (lambda loss: {"loss": loss.expand(3)}, ValueError, r"shape \(3,\)"),
+        (lambda loss: {"loss": loss.expand(0)}, ValueError, r"shape \(0,\)"),
+    ],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_a_train_step_must_not_return(make, loader, returned, error, message, alone):
+    class Wrong(Classifier):
+        def train_step(self, batch):
+            return returned(super().train_step(batch)["loss"])
+
+    trainer = make(Wrong)
+    with pytest.raises(error, match=message):
+        trainer.run_batch(next(iter(loader))) if alone else trainer.run(1, loader)
+
+
+def test_a_test_step_must_return_a_dict_but_needs_no_loss(make, loader):
+    class Wrong(Classifier):
+        def test_step(self, batch):
+            return None
+
+    with pytest.raises(TypeError, match="test_step returned NoneType"):
+        make(Wrong).inference(loader)
+
+    class Lossless(Classifier):
+        def test_step(self, batch):
+            return {"output": batch[1]}
+
+    assert len(make(Lossless).inference(loader)) == 3
+
+
+def test_a_batch_that_cannot_be_unpacked(make):
+    with pytest.raises(TypeError, match="A batch of type int"):
+        make().run(1, [1, 2])
+
+
+def test_toggle_refuses_an_unknown_mode(make):
+    trainer = make()
+    with pytest.raises(ValueError, match="'validate'"):
+        trainer.toggle("validate")
+    with pytest.raises(ValueError, match="'validate'"):
+        trainer.get_loss_history("validate")
+    trainer.mode = "validate"
+    with pytest.raises(ValueError, match="Unexpected mode 'validate'"):
+        trainer.run_batch((torch.ones(2, 10), torch.ones(2).long()))
+
+
+def test_an_unchanged_dataloader_is_accepted_after_all_those_errors(make, loader, valid_loader):
+    trainer = make()
+    trainer.run(1, loader, valid_loader)
+    assert isinstance(trainer.loader, DataLoader)

@@ -1,0 +1,40 @@
+"""Moving nested values to a device that is not the CPU; torch's meta device stands in for an accelerator."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from dataclasses import dataclass
+
+import torch
+
+from zae_engine.trainer import devices
+
+META = torch.device("meta")
+Pair = namedtuple("Pair", ["x", "y"])
+
+
+@dataclass
+class Sample:
+    x: torch.Tensor
+    name: str
+
+
+def test_nested_containers_keep_their_kind_and_their_tensors_move():
+    value = {"a": [torch.ones(1), "b"], "c": Pair(torch.ones(2), (torch.ones(3), 4)), "d": Sample(torch.ones(1), "n")}
+    moved = devices.move(value, META)
+    assert moved["a"][0].device == moved["c"].x.device == moved["c"].y[0].device == moved["d"].x.device == META
+    assert type(moved["c"]) is Pair
+    assert (moved["a"][1], moved["c"].y[1], moved["d"].name) == ("b", 4, "n")
+    assert value["a"][0].device.type == "cpu"
+
+
+def test_modules_and_things_with_to_are_moved():
+    module = torch.nn.Linear(1, 1)
+    assert devices.move(module, META) is module
+    assert module.weight.device == META
+
+
+def test_words_and_numbers_stay():
+    assert devices.move("cpu", META) == "cpu"
+    assert devices.move(3, META) == 3
+    assert devices.move(None, META) is None

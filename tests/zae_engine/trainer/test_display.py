@@ -1,0 +1,152 @@
+"""What a run shows: the bar and the epoch lines on stderr, nothing else, and nothing on stdout."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+
+from tests.conftest import Classifier
+
+METRIC = r"-?\d+\.\d{4}"
+
+
+class Measured(Classifier):
+    def metric_on_epoch_end(self):
+        return {"score": 0.5, "note": "fine"} if self.mode == "test" else {"size": 3}
+
+
+def test_without_bar_there_is_one_line_an_epoch(make, loader, valid_loader, capfd):
+    make(Measured).run(2, loader, valid_loader)
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 2
+    for i, line in enumerate(lines, 1):
+        train = rf"train_loss: {METRIC}, train_size: 3\.0000"
+        assert re.fullmatch(
+            rf"Epoch {i}/2 \| {train} \| test_loss: {METRIC}, test_score: 0\.5000, test_note: fine", line
+        )
+
+
+def test_epochs_are_numbered_over_all_runs(make, loader, capfd):
+    trainer = make()
+    trainer.run(1, loader)
+    trainer.run(2, loader)
+    trainer.toggle("test")
+    trainer.run(2, loader)
+    heads = [line.split(" | ")[0] for line in capfd.readouterr().err.splitlines()]
+    assert heads == ["Epoch 1/1", "Epoch 2/3", "Epoch 3/3", "Epoch 4/5", "Epoch 5/5"]
+
+
+def test_bar_shows_epoch_batch_rate_and_running_means(make, loader, valid_loader, capfd):
+    trainer = make(log_bar=True)
+    trainer.run(2, loader, valid_loader)
+    out, err = capfd.readouterr()
+    assert out == ""
+    frames = err.split("\r")
+    last = [frame for frame in frames if frame.startswith("Epoch 2/2:") and "3/3" in frame][-1]
+    assert "LR=1.000e-01" in last
+    assert re.search(r"loss=\d\.\d{6}, acc=\d\.\d{6}", last)
+    assert any(frame.startswith("Epoch 1/2 test:") and "2/2" in frame for frame in frames)
+    assert "output" not in err
+    assert len(re.findall(r"Epoch \d/2 \| train_loss", err)) == 2
+
+
+def test_bar_of_a_lone_epoch_goes_away_when_it_ends(make, loader, capfd):
+    trainer = make(log_bar=True)
+    trainer.run_epoch(loader)
+    trainer.inference(loader)
+    err = capfd.readouterr().err
+    assert "One epoch: 100%" in err
+    assert "One epoch test: 100%" in err
+    assert err.split("\r")[-1].strip() == ""
+
+
+def test_print_log_means_are_exact_to_six_places(make, loader):
+    trainer = make()
+    trainer.run(1, loader)
+    shown = trainer.print_log(cur_batch=3, num_batch=3)
+    losses = [float(loss) for loss in trainer.log_train["loss"]]
+    assert shown["Batch"] == "3/3"
+    assert shown["LR"] == "1.000e-01"
+    assert shown["loss"] == f"{sum(losses) / 3:.6f}"
+    assert make(optimizer=None, mode="test").print_log(1, 1) == {"Batch": "1/1", "LR": "0.000e+00"}
+
+
+@pytest.mark.parametrize("bar", [False, True])
+def test_own_print_log_is_called_after_every_batch_and_shown(make, loader, bar, capfd):
+    class Own(Classifier):
+        calls = 0
+
+        def print_log(self, cur_batch, num_batch):
+            self.calls += 1
+            return {"mine": f"{cur_batch} of {num_batch}"}
+
+    trainer = make(Own, log_bar=bar)
+    trainer.run(1, loader)
+    assert trainer.calls >= 3
+    assert ("mine=3 of 3" in capfd.readouterr().err) is bar
+
+
+def test_words_among_the_logs_do_not_stop_the_bar(make, loader, capfd):
+    class Wordy(Classifier):
+        def train_step(self, batch):
+            return {**super().train_step(batch), "word": "a", "pair": batch[0][: len(self.log_train["word"]) + 1]}
+
+    make(Wordy, log_bar=True).run(1, loader)
+    assert "loss=" in capfd.readouterr().err
+
+
+def test_lightning_says_nothing_of_itself_and_the_users_warnings_pass(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import warnings, torch
+            from torch.utils.data import DataLoader, TensorDataset
+            from tests.conftest import Classifier
+
+            class Warning_(Classifier):
+                def train_step(self, batch):
+                    warnings.warn("mind the step")
+                    return super().train_step(batch)
+
+            model = torch.nn.Linear(10, 2)
+            data = TensorDataset(torch.randn(24, 10), torch.zeros(24, dtype=torch.long))
+            trainer = Warning_(model, "cpu", optimizer=torch.optim.SGD(model.parameters(), lr=0.1), log_bar=False)
+            loader = DataLoader(data, 8, shuffle=True, collate_fn=lambda b: torch.utils.data.default_collate(b))
+            trainer.run(1, loader, DataLoader(data, 8, shuffle=True))
+            trainer.run(1, loader)
+            trainer.inference(loader)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        cwd=sys.path[0] or ".",
+        check=False,
+        env={**__import__("os").environ, "PYTHONPATH": "."},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Epoch ")]
+    assert "mind the step" in lines[0]
+    assert all("mind the step" in line or "warnings.warn" in line for line in lines), done.stderr
+
+
+def test_filters_and_loggers_are_as_before_after_a_run(make, loader):
+    import logging
+
+    make().run(1, loader)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    before = (list(logger.filters), logger.level, list(warnings.filters))
+    make().run(1, loader)
+    assert (list(logger.filters), logger.level, list(warnings.filters)) == before
+    assert logger.filters == []

@@ -1,0 +1,85 @@
+"""The generated module: what Lightning sees of a trainer."""
+
+from __future__ import annotations
+
+import torch
+from zae_lightning import BatchModule, StepModule
+
+from tests.conftest import Classifier
+
+
+def test_tier_follows_what_the_class_overrides(make, loader):
+    class Batchwise(Classifier):
+        def run_batch(self, batch, **kwargs):
+            super().run_batch(batch, **kwargs)
+
+    for cls, module in ((Classifier, StepModule), (Batchwise, BatchModule)):
+        trainer = make(cls)
+        trainer.run(1, loader)
+        assert type(trainer.lightning_trainer.lightning_module) is module
+
+    assigned = make()
+    assigned.run_batch = lambda batch, **kwargs: Classifier.run_batch(assigned, batch, **kwargs)
+    assigned.run(1, loader)
+    assert type(assigned.lightning_trainer.lightning_module) is BatchModule
+    assert len(assigned.get_loss_history()) == 3
+
+
+def test_lightning_holds_the_users_own_objects(make, loader):
+    trainer = make(scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1))
+    trainer.run(1, loader)
+    lightning = trainer.lightning_trainer
+    assert lightning.lightning_module.model is trainer.model
+    assert lightning.optimizers == [trainer.optimizer]
+    assert lightning.lr_scheduler_configs[0].scheduler is trainer.scheduler
+
+
+def test_own_run_batch_sees_lightnings_optimizer_and_its_steps_count(make, loader):
+    seen = []
+
+    class Own(Classifier):
+        def run_batch(self, batch, **kwargs):
+            seen.append(self.optimizer)
+            batch = self._to_device(*batch)
+            self.optimizer.zero_grad()
+            step = self.train_step(batch)
+            step["loss"].backward()
+            self.optimizer.step()
+            self.logging(step)
+
+    trainer = make(Own)
+    own = trainer.optimizer
+    trainer.run(1, loader)
+    assert trainer.optimizer is own
+    assert all(isinstance(optimizer, torch.optim.SGD) and optimizer is not own for optimizer in seen)
+    assert trainer.lightning_trainer.global_step == 3
+
+
+def test_own_run_batch_may_do_without_the_trainers_optimizer(make, loader):
+    class Own(Classifier):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.private = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+        def run_batch(self, batch, **kwargs):
+            step = self.train_step(self._to_device(*batch))
+            self.private.zero_grad()
+            step["loss"].backward()
+            self.private.step()
+            self.logging(step)
+
+    trainer = make(Own, optimizer=None)
+    before = trainer.model.weight.detach().clone()
+    trainer.run(1, loader)
+    assert len(trainer.log_train["loss"]) == 3
+    assert not torch.equal(before, trainer.model.weight)
+
+
+def test_gradients_stay_until_the_next_batch(make, loader, valid_loader):
+    class Looking(Classifier):
+        def metric_on_epoch_end(self):
+            return {"gradient": float(self.model.weight.grad.norm())}
+
+    trainer = make(Looking)
+    trainer.run(1, loader, valid_loader)
+    assert trainer.train_metrics["gradient"] == trainer.test_metrics["gradient"] > 0

@@ -93,7 +93,9 @@ def main() -> None:
     print(f"{processor()}, {os.cpu_count()} cores, one thread; Python {platform.python_version()}, ", end="")
     print(f"torch {torch.__version__}, lightning {lightning.__version__}; median of {arguments.rounds} rounds.\n")
     base = "LightningModule, no logging"
-    head = [f"µs/step at {length}" for length in arguments.steps] + [f"× Lightning at {n}" for n in arguments.steps]
+    head = [f"µs/step at {length}" for length in arguments.steps] + [
+        f"ratio to Lightning at {n}" for n in arguments.steps
+    ]
     print("| " + " | ".join(["", *head]) + " |")
     print("|" + "---|" * (len(head) + 1))
     for name in results[arguments.steps[0]]:

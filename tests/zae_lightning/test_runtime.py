@@ -134,15 +134,16 @@ def test_a_trainer_is_freed_after_its_run(make, loader, valid_loader):
     assert alive() is None
 
 
+SLURM = {"JOB_ID": "7", "NTASKS": "4", "PROCID": "1", "LOCALID": "1", "JOB_NAME": "sweep"}
+TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29511"}
+TORCHELASTIC = {"GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
+
+
 @pytest.mark.parametrize(
     "environment",
-    [
-        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_NAME": "sweep"},
-        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29511",
-         "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"},
-    ],
+    [{f"SLURM_{key}": value for key, value in SLURM.items()}, TORCHRUN | TORCHELASTIC],
     ids=["slurm", "torchrun"],
-)  # fmt: skip
+)
 def test_one_device_means_one_process_also_in_a_task_of_many(environment):
     code = (
         "import torch; from tests.conftest import Classifier\n"

@@ -44,6 +44,7 @@ class Display:
         self._done = 0
         self._n_batches: int | None = None
         self._losses: dict[str, dict[str, float]] = {}  # by mode
+        self._log: dict[str, Any] = {}
 
     def start(self, n_batches: int | None) -> None:
         """Begin a part, a training or test epoch, of so many batches (None: not known)."""
@@ -65,15 +66,17 @@ class Display:
     def batch_done(self) -> None:
         """Count one batch, and draw if it is time to."""
         self._done += 1
-        log = self._trainer.print_log(cur_batch=self._done, num_batch=self._shown_total()) if self._custom_log else None
+        if self._custom_log:
+            total = self._n_batches if self._n_batches is not None else self._done
+            self._log = self._trainer.print_log(cur_batch=self._done, num_batch=total)
         if self._bar is not None and time.monotonic() >= self._due:
-            self._draw(log)
+            self._draw()
 
     def end(self) -> None:
         """Draw the part's last state, and keep its mean loss for the epoch's line."""
         trainer = self._trainer
         if self._bar is not None and self._done:
-            self._draw(None)
+            self._draw()
         log = trainer.log_train if trainer.mode == "train" else trainer.log_test
         try:
             self._losses[trainer.mode] = {"loss": mean(log["loss"])} if log.get("loss") else {}
@@ -100,21 +103,15 @@ class Display:
             self._bar.close()
             self._bar = None
 
-    def _shown_total(self) -> int:
-        return self._n_batches if self._n_batches is not None else self._done
-
     def _title(self) -> str:
         return "One epoch" if self._total_epochs is None else f"Epoch {self.epoch}/{self._total_epochs}"
 
-    def _draw(self, log: dict[str, Any] | None) -> None:
-        trainer = self._trainer
-        if log is None and self._custom_log:
-            log = trainer.print_log(cur_batch=self._done, num_batch=self._shown_total())
-        if log is None:
-            log = {"LR": f"{learning_rate(trainer.optimizer):.3e}"}
-            log |= {key: f"{value:.6f}" for key, value in self._means.read().items()}
+    def _draw(self) -> None:
+        if self._custom_log:
+            log = {key: value for key, value in self._log.items() if key != "Batch"}  # the bar counts by itself
         else:
-            log = {key: value for key, value in log.items() if key != "Batch"}  # the bar counts by itself
+            log = {"LR": f"{learning_rate(self._trainer.optimizer):.3e}"}
+            log |= {key: f"{value:.6f}" for key, value in self._means.read().items()}
         self._bar.n = self._done
         self._bar.set_postfix(log, refresh=False)
         self._bar.refresh()

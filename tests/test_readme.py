@@ -1,0 +1,29 @@
+"""The README's Python runs as it stands, from top to bottom."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 3
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "model.pt").exists()
+    trainer = names["trainer"]
+    trainer.run(1, names["train"])
+    assert len(trainer.kept["loss"]) == 25
+
+
+def test_the_two_commands_name_sessions_that_exist():
+    root = Path(__file__).parents[1]
+    commands = re.findall(r"```bash\n(python3 -m pip install nox && .*)\n```", (root / "README.md").read_text())
+    assert len(commands) == 2
+    noxfile = (root / "noxfile.py").read_text()
+    for command in commands:
+        assert f"def {command.split('-s ')[1]}(" in noxfile

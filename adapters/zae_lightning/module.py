@@ -195,6 +195,10 @@ class BatchModule(StepModule):
         optimizer = self.optimizers() if self.hooks.optimizer is not None else None
         return dict(_unstopped(self.hooks.run_batch, batch, optimizer=optimizer, backward=self.manual_backward))
 
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Clip, if the step comes from `Trainer.run_batch`; Lightning has unscaled the gradients by now."""
+        self.hooks.clip_gradients(if_due=True)
+
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """Call the user's ``run_batch``, in test mode; pass over a ``None`` batch."""
         return None if batch is None else dict(_unstopped(self.hooks.run_batch, batch))

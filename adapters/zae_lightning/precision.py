@@ -1,13 +1,13 @@
-"""Full precision, with the optimizer's step after the closure instead of around it."""
+"""Full and mixed precision, with the optimizer's step after the closure instead of around it."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
-from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 
 class PlainPrecision(Precision):
@@ -29,6 +29,29 @@ class PlainPrecision(Precision):
         result = self._wrap_closure(model, optimizer, closure)
         optimizer.step(**kwargs)
         return result
+
+
+class PlainMixedPrecision(MixedPrecision, PlainPrecision):
+    """Lightning's mixed precision, stepping as `PlainPrecision` does where there is no scaler."""
+
+
+def precision_for(autocast: Any) -> Precision:
+    """Return the plugin for a trainer's precision.
+
+    Parameters
+    ----------
+    autocast : object
+        With ``name`` ("fp32", "fp16" or "bf16"), ``device_type`` and ``scaler``.
+
+    Returns
+    -------
+    lightning.pytorch.plugins.precision.Precision
+        The plugin; it shares the scaler.
+    """
+    if autocast.name == "fp32":
+        return PlainPrecision()
+    mixed: Literal["16-mixed", "bf16-mixed"] = "16-mixed" if autocast.name == "fp16" else "bf16-mixed"
+    return PlainMixedPrecision(mixed, device=autocast.device_type, scaler=autocast.scaler)
 
 
 def _requires_closure(optimizer: Any) -> bool:

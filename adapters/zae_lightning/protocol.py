@@ -15,6 +15,8 @@ class Facade(Protocol):
     primary_device_index: int
     model: Any
     optimizer: Any
+    callbacks: list[Any]
+    loggers: list[Any]
     lightning_trainer: Any
     _zae_state: Any
 
@@ -57,8 +59,8 @@ class Hooks(Protocol):
     def test_forward(self, batch: Any) -> Mapping[str, Any]:
         """Run the user's ``test_step``."""
 
-    def clip_gradients(self) -> None:
-        """Clip the gradients."""
+    def clip_gradients(self, if_due: bool = False) -> None:
+        """Clip the gradients; with ``if_due`` only if a ``run_batch`` in hand has left it to Lightning."""
 
     def finish(self, step_dict: Mapping[str, Any]) -> None:
         """Step a per-batch scheduler, log, count: all that follows the optimizer's step."""

@@ -11,12 +11,13 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Checkpoint
 
 from . import counts
 from .devices import accelerator_arguments
 from .loaders import for_lightning
 from .module import StepStopped, make_module
-from .precision import PlainPrecision
+from .precision import precision_for
 from .profiler import NoProfiler
 from .protocol import Facade, Hooks
 from .quiet import quiet
@@ -79,21 +80,29 @@ def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
     Returns
     -------
     lightning.pytorch.Trainer
-        On the trainer's device; silent, without logger and checkpoints.
+        On the trainer's device, with its callbacks and loggers; silent, and without checkpoints of its own.
     """
+    makers, facade._zae_state.callback_makers = facade._zae_state.callback_makers, []
+    facade.callbacks += [make(facade) for make in makers]
     return L.Trainer(
         **accelerator_arguments(facade.device[facade.primary_device_index]),
         **arguments,
         # One process: under SLURM or torchrun too, where each task may run a trainer of its own.
-        plugins=[PlainPrecision(), LightningEnvironment()],
+        plugins=[precision_for(facade._zae_state.autocast), LightningEnvironment()],
         profiler=NoProfiler(),
-        logger=False,
-        enable_checkpointing=False,
+        callbacks=list(facade.callbacks),
+        logger=list(facade.loggers) or False,
+        enable_checkpointing=_has_checkpoints(facade),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,  # a sanity check would draw from the random number generator
         inference_mode=False,  # no_grad, as in zae-engine: outputs may be used for training later
     )
+
+
+def _has_checkpoints(facade: Facade) -> bool:
+    """Lightning refuses checkpoint callbacks unless checkpointing is on, and adds one of its own unless it is off."""
+    return any(isinstance(callback, Checkpoint) for callback in facade.callbacks)
 
 
 class _Surroundings:
@@ -115,17 +124,18 @@ class _Surroundings:
         self._stack.close()
         if isinstance(error, StepStopped):
             raise error.original from None
-        if isinstance(error, SystemExit) and _is_lightnings(error):
-            raise KeyboardInterrupt from None
+        if isinstance(error, SystemExit) and (interrupt := _interrupt_behind(error)) is not None:
+            raise interrupt from None
 
 
-def _is_lightnings(error: SystemExit) -> bool:
-    """Whether this is the ``sys.exit(1)`` that Lightning makes of a Ctrl-C, and not one of the user's."""
+def _interrupt_behind(error: SystemExit) -> KeyboardInterrupt | None:
+    """Return the Ctrl-C that Lightning has made a ``sys.exit(1)`` of; None if the exit is the user's own."""
     innermost = error.__traceback__
     while innermost is not None and innermost.tb_next is not None:
         innermost = innermost.tb_next
     module = innermost.tb_frame.f_globals.get("__name__", "") if innermost is not None else ""
-    return isinstance(error.__context__, KeyboardInterrupt) and module.startswith("lightning.")
+    interrupt = error.__context__
+    return interrupt if isinstance(interrupt, KeyboardInterrupt) and module.startswith("lightning.") else None
 
 
 def _bring_home(facade: Facade) -> None:

@@ -165,5 +165,5 @@ class SchedulerChain(SchedulerBase):
                 f"Build the chain as it was when the state was saved."
             )
         for scheduler, part in zip(self.schedulers, parts, strict=True):
-            scheduler.load_state_dict(part.state_dict() if isinstance(part, lr_scheduler.LRScheduler) else part)
+            scheduler.load_state_dict(part if isinstance(part, dict) else part.state_dict())
         self.__dict__.update(state)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from . import checks, weights
+from ._state import State
 from .history import learning_rate, mean
 
 
@@ -18,6 +19,8 @@ class Records(ABC):
     model: Any
     optimizer: Any
     mode: str
+    loggers: list[Any]
+    _zae_state: State
 
     def __init__(self) -> None:
         self.log_train: defaultdict[str, list[Any]] = defaultdict(list)
@@ -49,11 +52,13 @@ class Records(ABC):
         """
         train = checks.mode(self.mode) == "train"
         log = self.log_train if train else self.log_test
-        for key, value in step_dict.items():
-            kept = self._to_cpu(value)
-            log[key].append(kept)
-            if key == "loss":
-                (self.loss_history_train if train else self.loss_history_test).append(kept)
+        kept = {key: self._to_cpu(value) for key, value in step_dict.items()}
+        for key, value in kept.items():
+            log[key].append(value)
+        if "loss" in kept:
+            (self.loss_history_train if train else self.loss_history_test).append(kept["loss"])
+        if train:
+            self._zae_state.feed.train_step(self.loggers, kept, self.optimizer)
 
     def log_reset(self, epoch_end: bool = False) -> None:
         """Clear both logs, and with ``epoch_end=True`` the metrics too."""

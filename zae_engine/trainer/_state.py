@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .autocast import Autocast
+from .feed import LoggerFeed
+
 if TYPE_CHECKING:
     from ._trainer import Trainer
     from .display import Display
@@ -27,16 +30,29 @@ class State:
         What replaces ``loss.backward()`` while Lightning runs an overridden ``run_batch``.
     step : mapping
         What the latest `run_batch` got from the user's step.
+    clip_due : bool
+        Whether the gradients of the batch in hand are still to be clipped, after Lightning has unscaled them.
+    autocast : Autocast
+        The precision of forward passes.
+    feed : LoggerFeed
+        Hands steps and epochs to the loggers.
+    callback_makers : list of callable
+        Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
+        need not import Lightning.
     """
 
     display: Display | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     backward: Callable[[torch.Tensor], None] | None = None
     step: Mapping[str, Any] = field(default_factory=dict)
+    clip_due: bool = False
+    autocast: Autocast = field(default_factory=Autocast)
+    feed: LoggerFeed = field(default_factory=LoggerFeed)
+    callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run under way."""
-        return {"display": None, "counts": dict(self.counts), "backward": None, "step": {}}
+        return {**self.__dict__, "display": None, "backward": None, "step": {}}
 
 
 def is_overridden(trainer: Trainer, name: str) -> bool:

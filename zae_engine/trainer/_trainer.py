@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from torch import optim
 
@@ -12,6 +12,8 @@ from . import checks, devices, steps
 from ._placement import Placement
 from ._records import Records
 from ._state import State, is_overridden
+from .addons.core import T
+from .addons.install import install, reduce
 from .hooks import EpochHooks, RunHooks
 from .progress import ProgressChecker
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from .addons.core import AddOnBase
 
-T = TypeVar("T", bound="Trainer")
 Batch = tuple[Any, ...] | dict[str, Any] | Any
 
 
@@ -61,6 +62,8 @@ class Trainer(Records, Placement):
         Counts steps and epochs over all runs.
     device : list of torch.device
         The devices given.
+    callbacks, loggers : list
+        Lightning callbacks and loggers that the next run shall have.
     lightning_trainer : lightning.pytorch.Trainer or None
         Lightning's trainer of the latest run.
 
@@ -113,6 +116,8 @@ class Trainer(Records, Placement):
 
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: L.Trainer | None = None
+        self.callbacks: list[Any] = []
+        self.loggers: list[Any] = []
         self._zae_state = State()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,26 +143,25 @@ class Trainer(Records, Placement):
         TypeError
             If something that is given has no ``apply``, or its ``apply`` returns no class.
         """
-        extended = cls
-        for add_on in add_on_cls:
-            if not callable(getattr(add_on, "apply", None)):
-                raise TypeError(f"add_on got {add_on!r}, which has no apply(); give subclasses of AddOnBase.")
-            extended = add_on.apply(extended)
-            if not isinstance(extended, type):
-                raise TypeError(f"{add_on!r}.apply returned {extended!r}; it must return a subclass of what it got.")
+        extended: type[T] = install(cls, add_on_cls)
         return extended
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle instances of what `add_on` made by naming the class and the add-ons that it was made from."""
+        return reduce(self, super().__reduce_ex__(protocol))
 
     # Running
 
     def run(self, n_epoch: int, loader: Any, valid_loader: Any = None, **kwargs: Any) -> None:
         """Train for some epochs, with a validation after each if there is a loader for it; in test mode, only test.
 
-        A second call continues: epochs, steps, optimizer, scheduler and the best loss go on.
+        A second call continues: epochs, steps, optimizer, scheduler and the best loss go on. An epoch that was broken
+        off, by Ctrl-C or an exception, is not counted; the next run begins with a whole one.
 
         Parameters
         ----------
         n_epoch : int
-            Number of epochs, 0 or more.
+            Number of epochs to run, 0 or more.
         loader : iterable of batches
             The training data (in test mode: the test data), a `torch.utils.data.DataLoader` for instance.
         valid_loader : iterable of batches, optional
@@ -174,9 +178,9 @@ class Trainer(Records, Placement):
         """
         n_epoch = checks.epoch_count(n_epoch)
         checks.has_model(self)
-        checks.loader(loader, "loader")
+        checks.loader(loader, "loader", n_epoch)
         if valid_loader is not None:
-            checks.loader(valid_loader, "valid_loader")
+            checks.loader(valid_loader, "valid_loader", n_epoch)
         if self.mode == "train":
             checks.can_train(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
@@ -221,7 +225,11 @@ class Trainer(Records, Placement):
     def run_batch(self, batch: Batch, **kwargs: Any) -> None:
         """Run one batch in the present mode: the step, in train mode the update too, then the log.
 
-        It works on its own, without `run`. An override may call ``super().run_batch(batch)`` or do all by itself.
+        It works on its own, without `run`. An override may call ``super().run_batch(batch)`` or do all by itself; then
+        it has to move the batch (``self._to_device(*batch)``, or ``(**batch)``), to look at ``self.mode`` and set
+        ``self.model.train()`` or ``.eval()``, to update, clip and step a per-batch scheduler, and to end with
+        ``self.logging(step_dict)`` and ``self.progress_checker.update_step()``. While `run` is under way,
+        ``self.optimizer`` is Lightning's wrapper of the optimizer, of the same class.
 
         Parameters
         ----------
@@ -234,15 +242,12 @@ class Trainer(Records, Placement):
         step_dict: Mapping[str, Any]
         if self.mode == "train":
             checks.has_optimizer(self)
-            step_dict = steps.train_forward(self, batch)
-            if self._zae_state.backward is None:
-                step_dict["loss"].backward()
-            else:
-                self._zae_state.backward(step_dict["loss"])
-            steps.clip_gradients(self)
-            self.optimizer.step()
+            with self._zae_state.autocast.forward():
+                step_dict = steps.train_forward(self, batch)
+            steps.update(self, step_dict["loss"])
         elif self.mode == "test":
-            step_dict = steps.test_forward(self, batch)
+            with self._zae_state.autocast.forward():
+                step_dict = steps.test_forward(self, batch)
         else:
             checks.mode(self.mode)
         self._zae_state.step = step_dict
@@ -250,6 +255,9 @@ class Trainer(Records, Placement):
 
     def inference(self, loader: Any) -> list[Any]:
         """Test on a loader and return what the steps gave under ``"output"``, one entry a batch.
+
+        As in 0.7.6 this is a test epoch like any other: it clears the logs, fills ``log_test`` and ``test_metrics``,
+        and its steps are counted.
 
         Parameters
         ----------
@@ -259,7 +267,8 @@ class Trainer(Records, Placement):
         Returns
         -------
         list
-            ``log_test["output"]``, on the CPU. The mode is afterwards what it was.
+            ``log_test["output"]``, on the CPU; empty if the steps return no ``"output"``. The mode is afterwards what
+            it was.
         """
         mode = self.mode
         self.toggle("test")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,8 +36,8 @@ def epoch_count(n_epoch: Any) -> int:
     return count
 
 
-def loader(value: Any, name: str) -> None:
-    """Raise `TypeError` unless ``value`` yields batches."""
+def loader(value: Any, name: str, n_epoch: int = 1) -> None:
+    """Raise `TypeError` unless ``value`` yields batches, as often as there are epochs."""
     if isinstance(value, Dataset):
         raise TypeError(
             f"{name} is a dataset ({type(value).__name__}), which yields samples, not batches. "
@@ -48,6 +48,11 @@ def loader(value: Any, name: str) -> None:
             f"{name} is of type {type(value).__name__}, which is no loader. "
             f"Give a torch.utils.data.DataLoader, or any object that yields batches when iterated."
         )
+    if isinstance(value, Iterator) and n_epoch > 1:
+        raise TypeError(
+            f"{name} is an iterator ({type(value).__name__}), which is used up after one epoch, but n_epoch={n_epoch}. "
+            f"Give something that can be iterated again, list({name}) for instance."
+        )
 
 
 def has_model(trainer: Trainer) -> None:
@@ -57,8 +62,13 @@ def has_model(trainer: Trainer) -> None:
 
 
 def can_train(trainer: Trainer) -> None:
-    """Raise `ValueError` if the optimizer or the scheduler cannot train the model."""
+    """Raise `TypeError` or `ValueError` if the optimizer or the scheduler cannot train the model."""
     optimizer, scheduler = trainer.optimizer, trainer.scheduler
+    if optimizer is not None and not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):
+        raise TypeError(
+            f"optimizer={optimizer!r} is of type {type(optimizer).__name__}, which is no optimizer. Give one "
+            f"torch.optim.Optimizer; to train with several, keep them on your trainer and override run_batch."
+        )
     if isinstance(optimizer, Optimizer):
         held = {id(p) for group in getattr(optimizer, "param_groups", []) for p in group["params"]}
         own = {id(p) for p in trainer.model.parameters()} if isinstance(trainer.model, torch.nn.Module) else set()
@@ -126,6 +136,18 @@ def train_output(output: Any) -> Mapping[str, Any]:
             f"The loss of train_step is of type {type(loss).__name__}, but a one-element torch.Tensor is needed."
         )
     return step_dict
+
+
+def metrics(value: Any) -> Mapping[str, Any]:
+    """Return what `metric_on_epoch_end` returned as a mapping (None: nothing), else raise `TypeError`."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"metric_on_epoch_end returned {type(value).__name__}, but a dict of names and values is needed, such as "
+            f'{{"accuracy": 0.9}}.'
+        )
+    return value
 
 
 def step_output(output: Any, name: str) -> Mapping[str, Any]:

@@ -95,7 +95,8 @@ class Display:
         if self._bar is None:
             print(line, file=sys.stderr)
         else:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.clear()
+            print(line, file=sys.stderr)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -110,8 +111,8 @@ class Display:
         if self._custom_log:
             log = {key: value for key, value in self._log.items() if key != "Batch"}  # the bar counts by itself
         else:
-            log = {"LR": f"{learning_rate(self._trainer.optimizer):.3e}"}
-            log |= {key: f"{value:.6f}" for key, value in self._means.read().items()}
+            log = {key: f"{value:.6f}" for key, value in self._means.read().items()}
+            log["LR"] = f"{learning_rate(self._trainer.optimizer):.3e}"  # last: what a narrow terminal cuts off
         self._bar.n = self._done
         self._bar.set_postfix(log, refresh=False)
         self._bar.refresh()

@@ -6,10 +6,12 @@ order of log clearing, metrics, mode switches, `check_better` and scheduler step
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import steps
+from . import checks, steps
 from ._state import is_overridden
 from .display import Display
 from .history import mean
@@ -76,9 +78,12 @@ class EpochHooks:
         """Run ``test_step`` on a moved batch."""
         return steps.test_forward(self.trainer, batch)
 
-    def clip_gradients(self) -> None:
-        """Clip as the trainer's ``gradient_clip`` says."""
-        steps.clip_gradients(self.trainer)
+    def clip_gradients(self, if_due: bool = False) -> None:
+        """Clip as the trainer's ``gradient_clip`` says; with ``if_due`` only if `Trainer.run_batch` has not."""
+        state = self.trainer._zae_state
+        if state.clip_due or not if_due:
+            steps.clip_gradients(self.trainer)
+        state.clip_due = False
 
     def finish(self, step_dict: Mapping[str, Any]) -> None:
         """Log a step and count it."""
@@ -112,11 +117,19 @@ class EpochHooks:
 
     def __enter__(self) -> EpochHooks:
         self.display = self._shared_display or Display(self.trainer)
+        self.trainer._zae_state.feed.introduce(self.trainer)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.trainer._zae_state.feed.flush(self.trainer.loggers)
         if self._shared_display is None:
             self.display.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold the trainer weakly from now on: Lightning keeps these hooks, and the trainer keeps Lightning."""
+        del self.display
+        self.trainer = weakref.proxy(self.trainer)
 
     def epoch_starts(self) -> None:
         """Clear the logs and show the bar."""
@@ -128,7 +141,8 @@ class EpochHooks:
         trainer = self.trainer
         self.display.end()
         metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
-        metrics.update(trainer.metric_on_epoch_end() or {})
+        metrics.update(checks.metrics(trainer.metric_on_epoch_end()))
+        trainer._zae_state.feed.epoch(trainer)
 
     def validation_starts(self) -> None:
         """Do nothing: there is no validation outside `run`."""
@@ -156,6 +170,7 @@ class RunHooks(EpochHooks):
         self._validating = False
         self._validated = False
         self._train_done = False
+        self._warned = False
 
     def __enter__(self) -> RunHooks:
         trainer = self.trainer
@@ -163,14 +178,17 @@ class RunHooks(EpochHooks):
         self._epoch = trainer.progress_checker.get_epoch() - 1
         self.display = Display(trainer, self._epoch + self.n_epoch)
         trainer._zae_state.display = self.display
+        trainer._zae_state.feed.introduce(trainer)
         return self
 
     def __exit__(self, *exception: object) -> None:
         trainer = self.trainer
+        trainer._zae_state.feed.flush(trainer.loggers)
         trainer._zae_state.display = None
         if self._validating:  # broken off by an exception
             trainer.mode = self._mode
         self.display.close()
+        self._let_go()
 
     def epoch_starts(self) -> None:
         """Count the data, clear the logs, show the bar."""
@@ -221,12 +239,24 @@ class RunHooks(EpochHooks):
         trainer = self.trainer
         self.display.epoch_line(self._validated)
         if trainer.mode == "train":
-            loss = mean((trainer.log_test if self._validated else trainer.log_train).get("loss", []))
+            losses = (trainer.log_test if self._validated else trainer.log_train).get("loss", [])
+            loss = mean(losses)
+            if not losses and self._validated and trainer.log_test:
+                self._warn_of_missing_loss()
             trainer.check_better(cur_epoch=self._epoch, cur_loss=loss)
             if not trainer.scheduler_step_on_batch:
-                steps.step_scheduler(trainer, loss, self.kwargs)
+                steps.step_scheduler(trainer, loss if losses else None, self.kwargs)
             trainer.progress_checker.update_epoch()
         self._epoch += 1
+
+    def _warn_of_missing_loss(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                'test_step returned no "loss", so no epoch can be told to be better: apply_weights() has nothing to '
+                'apply, and a ReduceLROnPlateau is not stepped. Return {"loss": ..., ...} from test_step.',
+                stacklevel=2,
+            )
 
     def _end_training(self) -> None:
         if not self._train_done:

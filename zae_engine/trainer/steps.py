@@ -58,6 +58,26 @@ def clip_gradients(trainer: Trainer) -> None:
         torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.gradient_clip)
 
 
+def update(trainer: Trainer, loss: Any) -> None:
+    """Go back from the loss, clip, and step the optimizer; through Lightning while it runs the batch."""
+    state = trainer._zae_state
+    scaler = state.autocast.scaler
+    if state.backward is not None:
+        state.backward(loss)
+        state.clip_due = True  # Lightning unscales the gradients first, within the step
+        trainer.optimizer.step()
+    elif scaler is not None:
+        scaler.scale(loss).backward()
+        scaler.unscale_(trainer.optimizer)
+        clip_gradients(trainer)
+        scaler.step(trainer.optimizer)
+        scaler.update()
+    else:
+        loss.backward()
+        clip_gradients(trainer)
+        trainer.optimizer.step()
+
+
 def finish(trainer: Trainer, step_dict: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
     """Do what follows the optimizer's step: the scheduler if it goes by batches, the log, the step count."""
     if trainer.mode == "train" and trainer.scheduler_step_on_batch:
@@ -67,10 +87,12 @@ def finish(trainer: Trainer, step_dict: Mapping[str, Any], kwargs: Mapping[str, 
 
 
 def step_scheduler(trainer: Trainer, loss: Any, kwargs: Mapping[str, Any]) -> None:
-    """Step the scheduler, if there is one; ``ReduceLROnPlateau`` is given the loss."""
+    """Step the scheduler, if there is one; ``ReduceLROnPlateau`` is given the loss, and left alone without (None)."""
     if trainer.scheduler is None:
         return
     if isinstance(trainer.scheduler, ReduceLROnPlateau):
+        if loss is None:
+            return
         trainer.scheduler.step(float(loss.detach() if isinstance(loss, torch.Tensor) else loss), **kwargs)
     else:
         trainer.scheduler.step(**kwargs)

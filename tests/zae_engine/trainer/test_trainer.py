@@ -249,7 +249,9 @@ def test_add_on_composes_from_the_inside_out(make, loader):
             return LouderTrainer
 
     cls = Classifier.add_on(Loud, Louder)
-    assert [c.__name__ for c in cls.__mro__[:3]] == ["LouderTrainer", "LoudTrainer", "Classifier"]
+    assert cls.__name__ == "Classifier[Loud, Louder]"
+    assert repr(cls) == "<class 'tests.conftest.Classifier[Loud, Louder]'>"
+    assert [c.__name__ for c in cls.__mro__[1:3]] == ["LoudTrainer", "Classifier"]
     trainer = make(cls, volume=5)
     trainer.run(1, loader)
     assert trainer.log_train["volume"] == [6, 7, 8]

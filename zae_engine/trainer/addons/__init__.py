@@ -1,5 +1,15 @@
 """Add-ons extend a trainer class: ``Trainer.add_on(SomeAddOn)``."""
 
 from .core import AddOnBase
+from .mix_precision import PrecisionMixerAddon
+from .state_manager import StateManagerAddon
+from .web_logger import NeptuneLoggerAddon, WandBLoggerAddon, read_offline_run
 
-__all__ = ["AddOnBase"]
+__all__ = [
+    "AddOnBase",
+    "NeptuneLoggerAddon",
+    "PrecisionMixerAddon",
+    "StateManagerAddon",
+    "WandBLoggerAddon",
+    "read_offline_run",
+]

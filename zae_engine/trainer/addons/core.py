@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, TypeVar
 
-from .._trainer import T
+if TYPE_CHECKING:
+    from .._trainer import Trainer
+
+T = TypeVar("T", bound="Trainer")
 
 __all__ = ["AddOnBase", "T"]
 
@@ -30,7 +34,7 @@ class AddOnBase(ABC):
     ...                 print(self.word.upper())
     ...         return ShoutingTrainer
     >>> Trainer.add_on(Shout).__name__
-    'ShoutingTrainer'
+    'Trainer[Shout]'
     """
 
     @classmethod

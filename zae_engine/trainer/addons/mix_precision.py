@@ -1,0 +1,95 @@
+"""The add-on for mixed precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..autocast import Autocast
+from .core import AddOnBase, T
+
+NAMES = ("fp32", "fp16", "bf16")
+
+
+class PrecisionMixerAddon(AddOnBase):
+    """Train in mixed precision, through Lightning's precision plugins.
+
+    The trainer takes one more keyword, ``precision``, by default "auto":
+
+    - "auto": what the GPU is best at, bfloat16 from the Ampere generation on, float16 before;
+    - "fp32": full precision;
+    - "fp16": float16, with the loss scaled so that small gradients do not vanish (GPU only);
+    - "bf16": bfloat16, on the CPU too;
+    - a list: priorities; the first one that the device can do is used.
+
+    Forward passes run under `torch.autocast`; weights, gradients and the optimizer stay in full precision, and
+    ``gradient_clip`` acts on unscaled gradients. ``trainer.precision`` is the list of priorities, ``trainer.scaler``
+    the gradient scaler or None.
+
+    Raises
+    ------
+    ValueError
+        On construction of the trainer: for "auto", and for "fp16" without an alternative, if all devices are CPUs; for
+        anything that is none of the above.
+
+    Examples
+    --------
+    >>> from zae_engine.trainer import Trainer
+    >>> from zae_engine.trainer.addons import PrecisionMixerAddon
+    >>> MyTrainer = Trainer.add_on(PrecisionMixerAddon)
+    >>> trainer = MyTrainer(
+    ...     model=my_model,
+    ...     device='cuda',
+    ...     optimizer=my_optimizer,
+    ...     scheduler=my_scheduler,
+    ...     precision=["bf16", "fp16"]
+    ... )  # doctest: +SKIP
+    """
+
+    @classmethod
+    def apply(cls, base_cls: type[T]) -> type[T]:
+        """Return ``base_cls`` with mixed precision."""
+
+        class PrecisionTrainer(base_cls):  # type: ignore[misc, valid-type]
+            def __init__(self, *args: Any, precision: str | Sequence[str] = "auto", **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                device = self.device[self.primary_device_index]
+                self.precision = self._determine_precision(precision)
+                self._zae_state.autocast = Autocast(_first_possible(self.precision, device), device)
+                self.scaler = self._zae_state.autocast.scaler
+
+            def _determine_precision(self, precision: str | Sequence[str]) -> list[str]:
+                if precision == "auto":
+                    return _best(self.device[self.primary_device_index])
+                priorities = [precision] if isinstance(precision, str) else precision
+                if not isinstance(priorities, (list, tuple)) or not priorities or not set(priorities) <= set(NAMES):
+                    raise ValueError(
+                        f'precision={precision!r} is not known: accepted are "auto", "fp32", "fp16", "bf16", or a '
+                        f"list of the latter three in order of priority."
+                    )
+                return list(priorities)
+
+        return PrecisionTrainer
+
+
+def _best(device: torch.device) -> list[str]:
+    if device.type == "cpu":
+        raise ValueError(
+            'PrecisionMixerAddon with precision="auto" needs a GPU, but the trainer runs on the CPU. '
+            'Give a GPU as the device, or precision="bf16" or "fp32".'
+        )
+    if device.type != "cuda":
+        return ["fp32"]
+    return ["bf16", "fp16"] if torch.cuda.get_device_capability(device)[0] >= 8 else ["fp16"]
+
+
+def _first_possible(priorities: list[str], device: torch.device) -> str:
+    for name in priorities:
+        if name != "fp16" or device.type != "cpu":
+            return name
+    raise ValueError(
+        f"precision={priorities} needs a GPU: float16 is not trained with on the CPU. "
+        f'Give a GPU as the device, or add "bf16" or "fp32" to the list.'
+    )

@@ -1,0 +1,187 @@
+"""The files of StateManagerAddon: written at once or not at all, read without running anything that stands in them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+
+FORMATS = ("ckpt", "safetensor")
+
+
+def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_format: str) -> None:
+    """Write a model's state dictionary, its tensors on the CPU.
+
+    Parameters
+    ----------
+    filename : path
+        The file.
+    state : dict
+        ``model.state_dict()``.
+    save_format : {"ckpt", "safetensor"}
+        `torch.save`, or safetensors. The latter holds tensors only, each by itself, also where two share memory.
+    """
+    on_cpu = _to_cpu(state)
+    if save_format == "ckpt":
+        _replace(filename, lambda file: torch.save(on_cpu, file))
+    else:
+        tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
+        data = safetensors.torch.save(tensors)
+        _replace(filename, lambda file: file.write(data))
+
+
+def read_model(filename: str | os.PathLike[str], save_format: str) -> dict[str, Any]:
+    """Read a model's state dictionary onto the CPU.
+
+    Parameters
+    ----------
+    filename : path
+        The file.
+    save_format : {"ckpt", "safetensor"}
+        Its format.
+
+    Returns
+    -------
+    dict
+        The state dictionary.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of that format.
+    """
+    try:
+        if save_format == "ckpt":
+            state: dict[str, Any] = torch.load(filename, map_location="cpu", weights_only=True)
+        else:
+            state = safetensors.torch.load_file(filename)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(_unreadable(filename, f"no {save_format} file of weights", error)) from error
+    return state
+
+
+def write_zae(filename: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write the state of an optimizer or scheduler as a pickle, which zae-engine 0.7.6 reads too."""
+    data = pickle.dumps(_to_cpu(state))
+    _replace(filename, lambda file: file.write(data))
+
+
+def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a state that `write_zae` or zae-engine 0.7.6 wrote, tensors onto the CPU.
+
+    Only tensors, containers and plain values are read. Whole scheduler and optimizer objects, which 0.7.6 writes for a
+    `SchedulerChain`, come out as the dictionaries of their attributes.
+
+    Parameters
+    ----------
+    filename : path
+        The file.
+
+    Returns
+    -------
+    dict
+        The state.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such pickle, or asks for anything else.
+    """
+    with open(filename, "rb") as file:
+        try:
+            state = _plain(_Reader(file).load())
+        except Exception as error:
+            raise ValueError(_unreadable(filename, "no saved state", error)) from error
+    if not isinstance(state, dict):
+        raise ValueError(_unreadable(filename, "no saved state", TypeError(f"it holds a {type(state).__name__}")))
+    return state
+
+
+class _Inert:
+    """Stands in for an object of a class that is not to be run: keeps its attributes, does nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+def _tensor_bytes(data: bytes) -> Any:
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): defaultdict,
+    ("builtins", "dict"): dict,
+    ("builtins", "list"): list,
+    ("builtins", "set"): set,
+    ("torch", "device"): torch.device,
+    ("torch", "Size"): torch.Size,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch.storage", "_load_from_bytes"): _tensor_bytes,  # torch's own would unpickle anything
+}
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        if module.split(".")[:2] in (["zae_engine", "schedulers"], ["torch", "optim"]) and name.isidentifier():
+            return type(name, (_Inert,), {})
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no saved state needs")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Inert):
+        return {key: _plain(part) for key, part in vars(value).items() if key != "optimizer"}
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(part) for part in value)
+    return value
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, OrderedDict):
+        moved = value.copy()  # with the versions that state_dict() attaches
+        for key, part in value.items():
+            moved[key] = _to_cpu(part)
+        return moved
+    if isinstance(value, dict):
+        return {key: _to_cpu(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(_to_cpu(part) for part in value)
+    return value
+
+
+def _replace(filename: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file beside and put it in its place: whoever reads finds the old one or the new one, whole."""
+    beside = f"{os.fspath(filename)}.{os.getpid()}.tmp"
+    try:
+        with open(beside, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, filename)
+    except BaseException:
+        if os.path.exists(beside):
+            os.remove(beside)
+        raise
+
+
+def _unreadable(filename: str | os.PathLike[str], what: str, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return f"{os.fspath(filename)!r} is {what} ({type(error).__name__}: {reason}). Nothing has been loaded."

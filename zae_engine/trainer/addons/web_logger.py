@@ -1,0 +1,199 @@
+"""Add-ons that log to Weights & Biases and to Neptune."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..feed import LoggerFeed
+from .core import AddOnBase, T
+from .neptune_offline import read_offline_run
+
+__all__ = ["NeptuneLoggerAddon", "WandBLoggerAddon", "read_offline_run"]
+
+
+class WandBLoggerAddon(AddOnBase):
+    """Log to Weights & Biases, through Lightning's ``WandbLogger``.
+
+    The trainer takes one more keyword, ``web_logger``, a dict whose ``"wandb"`` entry goes to ``wandb.init`` as it is;
+    ``mode="offline"`` and ``mode="disabled"`` need neither network nor key. The run is started with the trainer and
+    finished when the trainer is deleted, when the program ends, or by ``trainer.web_logger["wandb"].finish()``. Two
+    trainers in one process have a run each.
+
+    Every training step is logged under its own names with the learning rate as ``lr``, every test epoch as means under
+    ``test_<name>``; the step number goes on over several runs. The trainer's hyper-parameters are logged once.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        On construction of the trainer, if wandb is not installed.
+
+    Examples
+    --------
+    >>> from zae_engine.trainer import Trainer
+    >>> from zae_engine.trainer.addons import WandBLoggerAddon
+    >>> MyTrainer = Trainer.add_on(WandBLoggerAddon)
+    >>> trainer = MyTrainer(
+    ...     model=my_model,
+    ...     device='cuda',
+    ...     optimizer=my_optimizer,
+    ...     scheduler=my_scheduler,
+    ...     web_logger={"wandb": {"project": "my_project"}}
+    ... )  # doctest: +SKIP
+    >>> trainer.web_logger["wandb"].is_live()  # doctest: +SKIP
+    True
+    """
+
+    @classmethod
+    def apply(cls, base_cls: type[T]) -> type[T]:
+        """Return ``base_cls`` with a Weights & Biases run."""
+
+        class WandBLogger(_web_logging(base_cls)):  # type: ignore[misc]
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                params = _own_params(base_cls, "wandb", kwargs)
+                super().__init__(*args, **kwargs)
+                if params is not None:
+                    _require("wandb", "WandBLoggerAddon")
+                    run = self.init_wandb(params)
+                    self._attach_web_logger("wandb", run, _wandb_logger(run), type(run).finish)
+
+            def init_wandb(self, params: dict[str, Any]) -> Any:
+                """Start and return the run; may be overridden."""
+                from zae_lightning.loggers.wandb import init_run
+
+                return init_run(params)
+
+        return WandBLogger
+
+
+class NeptuneLoggerAddon(AddOnBase):
+    """Log to Neptune, through a Lightning logger of our own.
+
+    The trainer takes one more keyword, ``web_logger``, a dict with an entry ``"neptune"``: ``project_name``,
+    ``api_tkn`` and any further argument of ``neptune.init_run``, such as ``mode="offline"``. What is logged, and when
+    the run ends, is as with `WandBLoggerAddon`.
+
+    Neptune's hosted service ended in March 2026. If the service that the token names does not answer, one warning says
+    so and the run is recorded offline; `read_offline_run` reads such a run back. Training neither fails nor waits.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        On construction of the trainer, if neptune is not installed.
+
+    Examples
+    --------
+    >>> from zae_engine.trainer import Trainer
+    >>> from zae_engine.trainer.addons import NeptuneLoggerAddon
+    >>> MyTrainer = Trainer.add_on(NeptuneLoggerAddon)
+    >>> trainer = MyTrainer(
+    ...     model=my_model,
+    ...     device='cuda',
+    ...     optimizer=my_optimizer,
+    ...     scheduler=my_scheduler,
+    ...     web_logger={"neptune": {"project_name": "my_workspace/my_project", "api_tkn": "your_api_token"}}
+    ... )  # doctest: +SKIP
+    """
+
+    @classmethod
+    def apply(cls, base_cls: type[T]) -> type[T]:
+        """Return ``base_cls`` with a Neptune run."""
+
+        class NeptuneLogger(_web_logging(base_cls)):  # type: ignore[misc]
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                params = _own_params(base_cls, "neptune", kwargs)
+                super().__init__(*args, **kwargs)
+                if params is not None:
+                    _require("neptune", "NeptuneLoggerAddon")
+                    run = self.init_neptune(params)
+                    self._attach_web_logger("neptune", run, _neptune_logger(run), _stop_neptune)
+
+            def init_neptune(self, params: dict[str, Any]) -> Any:
+                """Start and return the run; may be overridden."""
+                from zae_lightning.loggers.neptune import start_neptune
+
+                return start_neptune(params)
+
+        return NeptuneLogger
+
+
+def _web_logging(base_cls: Any) -> Any:
+    """Return ``base_cls`` with what both add-ons need, once."""
+    if getattr(base_cls, "_takes_web_logger", False):
+        return base_cls
+
+    class WebLogging(base_cls):  # type: ignore[misc]
+        _takes_web_logger = True
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("web_logger", None)
+            self.web_logger: dict[str, Any] = {}
+            super().__init__(*args, **kwargs)
+
+        def _attach_web_logger(self, name: str, run: Any, logger: Any, close: Callable[[Any], None]) -> None:
+            self.web_logger[name] = run
+            self.loggers.append(logger)
+            finish = weakref.finalize(self, _close, self._zae_state.feed, logger, run, close)
+            finish.atexit = False  # that would be after wandb's own end; our atexit comes before it
+            atexit.register(finish)
+
+        def __getstate__(self) -> dict[str, Any]:
+            """Leave the runs behind: they belong to this process."""
+            state = super().__getstate__()
+            runs = list(state["web_logger"].values())
+            loggers = [logger for logger in state["loggers"] if not any(logger.experiment is run for run in runs)]
+            return {**state, "web_logger": {}, "loggers": loggers}
+
+    return WebLogging
+
+
+def _own_params(base_cls: Any, name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return an add-on's entry of ``web_logger``, None without; other entries stay for the add-ons within."""
+    web_logger = kwargs.get("web_logger")
+    if web_logger is None:
+        return None
+    if not isinstance(web_logger, Mapping) or not isinstance(web_logger.get(name, {}), Mapping):
+        raise TypeError(
+            f"web_logger={web_logger!r} is no dict of dicts; give the settings under the logger's name, "
+            f'web_logger={{"{name}": {{...}}}}.'
+        )
+    return dict(web_logger[name]) if name in web_logger else None
+
+
+def _require(package: str, add_on: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ModuleNotFoundError(
+            f"{add_on} needs the package {package}, which is not installed: pip install 'zae-engine[{package}]'.",
+            name=package,
+        ) from None
+
+
+def _wandb_logger(run: Any) -> Any:
+    from zae_lightning.loggers.wandb import start_wandb
+
+    return start_wandb(run)
+
+
+def _neptune_logger(run: Any) -> Any:
+    from zae_lightning.loggers.neptune import NeptuneLogger
+
+    return NeptuneLogger(run)
+
+
+def _stop_neptune(run: Any) -> None:
+    from zae_lightning.loggers.neptune import stop_run
+
+    stop_run(run)
+
+
+def _close(feed: LoggerFeed, logger: Any, run: Any, close: Callable[[Any], None]) -> None:
+    if run.is_live():
+        feed.flush([logger])
+        close(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 
@@ -12,8 +13,10 @@ def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
     assert len(blocks) >= 3
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "model.pt").exists()
     trainer = names["trainer"]
     trainer.run(1, names["train"])

@@ -185,3 +185,46 @@ def test_an_unchanged_dataloader_is_accepted_after_all_those_errors(make, loader
     trainer = make()
     trainer.run(1, loader, valid_loader)
     assert isinstance(trainer.loader, DataLoader)
+
+
+def test_several_optimizers_in_a_list(make, loader):
+    model = nn.Linear(10, 2)
+    trainer = make(model=model, optimizer=[torch.optim.SGD(model.parameters(), lr=0.1)])
+    with pytest.raises(TypeError, match="of type list, which is no optimizer.*override run_batch"):
+        trainer.run(1, loader)
+
+
+def test_an_iterator_lasts_for_one_epoch(make, loader):
+    trainer = make()
+    trainer.run(1, iter(loader))
+    assert len(trainer.get_loss_history()) == 3
+    with pytest.raises(TypeError, match=r"used up after one epoch, but n_epoch=2.*list\(loader\)"):
+        trainer.run(2, (batch for batch in loader))
+
+
+def test_metrics_must_be_a_dict_or_none(make, loader):
+    class Wrong(Classifier):
+        def metric_on_epoch_end(self):
+            return 0.5
+
+    with pytest.raises(TypeError, match="metric_on_epoch_end returned float"):
+        make(Wrong).run(1, loader)
+
+    class Nothing(Classifier):
+        def metric_on_epoch_end(self):
+            pass
+
+    make(Nothing).run(1, loader)
+
+
+def test_a_test_step_without_loss_warns_once_and_spares_the_plateau_scheduler(make, loader, valid_loader):
+    class Lossless(Classifier):
+        def test_step(self, batch):
+            return {"output": batch[1]}
+
+    trainer = make(Lossless, scheduler=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, patience=0))
+    with pytest.warns(UserWarning, match='test_step returned no "loss"') as caught:
+        trainer.run(3, loader, valid_loader)
+    assert len(caught) == 1
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.1
+    assert trainer.loss_buffer == torch.inf

@@ -115,10 +115,10 @@ class StateManagerAddon(AddOnBase):
             def _read_state(self, part: str) -> Any:
                 file = self.state_file(part)
                 if not os.path.exists(file):
+                    there = sorted(os.listdir(self.save_path))
                     raise FileNotFoundError(
-                        f"The {part}'s file {os.path.basename(file)!r} is missing in {self.save_path!r}, where "
-                        f"there are {sorted(os.listdir(self.save_path))}. save_state() writes it; apply_weights(file) loads a "
-                        f"model alone."
+                        f"The {part}'s file {os.path.basename(file)!r} is missing in {self.save_path!r} (there are "
+                        f"{there}). save_state() writes it; apply_weights(file) loads a model alone."
                     )
                 return state_files.read_model(file, self.save_format) if part == "model" else state_files.read_zae(file)
 

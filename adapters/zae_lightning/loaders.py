@@ -1,54 +1,74 @@
-"""Loaders that Lightning would not treat as a plain loop does, made fit for it."""
+"""Loaders as ``for batch in loader`` iterates them, which Lightning does not quite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
+import torch
+
+_HIDDEN = ("loader", "sampler", "batch_sampler", "_iterator")
 
 
-def for_lightning(loader: Any) -> Any:
-    """Return a loader that Lightning iterates exactly as ``for batch in loader`` would.
+class ExactLoader:
+    """A loader between the user's and Lightning's loops.
 
-    A `torch.utils.data.DataLoader` is returned as it is, unless it has persistent workers: Lightning would shut these
-    down when a run ends, and new ones draw a new seed. Anything else is wrapped: Lightning takes a list for several
-    loaders, and calls ``iter()`` on a foreign object once more than a loop would, to see if it can.
-
-    Parameters
-    ----------
-    loader : iterable of batches or None
-        The user's loader.
-
-    Returns
-    -------
-    iterable of batches or None
-        The same loader, or a `LazyLoader` around it.
-    """
-    if loader is None or (isinstance(loader, DataLoader) and not loader.persistent_workers):
-        return loader
-    return LazyLoader(loader)
-
-
-class LazyLoader:
-    """An iterable of batches whose ``iter()`` has no effect until the first batch is asked for.
+    Lightning asks for the length once and takes as many batches, no more and no less; it calls ``iter()`` more often
+    than a loop does, shuts persistent workers down, takes a list for several loaders, and fetches test batches without
+    gradients. Each of these can change what a trainer computes. Here, ``iter()`` has no effect until the first batch is
+    asked for; missing batches are made up by ``None``, which is skipped; and what is left when Lightning has enough, be
+    it only the code behind the last ``yield``, is for `rest`.
 
     Parameters
     ----------
-    loader : iterable
-        The user's loader; its attributes can be read here too.
+    loader : iterable of batches
+        The user's loader. Its attributes can be read here too, but for its samplers, which Lightning would tell the
+        epoch.
     """
 
-    def __init__(self, loader: Iterable[Any]) -> None:
+    def __init__(self, loader: Any) -> None:
         self.loader = loader
+        self._length = _length(loader)
+        self._batches: Iterator[Any] | None = None
+        self._given = 0
+        self._grad_enabled = torch.is_grad_enabled()
 
     def __iter__(self) -> Iterator[Any]:
-        yield from self.loader
+        self._batches, self._given = iter(self.loader), 0
+        while True:
+            with torch.set_grad_enabled(self._grad_enabled):
+                batch = next(self._batches, self)  # itself for the end
+            if batch is self:
+                break
+            self._given += 1
+            yield batch
+        if self._length is not None:
+            for _ in range(self._given, self._length):
+                yield None
+
+    def rest(self) -> Iterator[Any]:
+        """Yield what the user's loader has beyond its length, if Lightning has taken all up to there."""
+        if self._batches is not None and self._given == self._length:
+            yield from self._batches
+        self._batches = None
+
+    def close(self) -> None:
+        """Let go of an iteration that was broken off, and of its worker processes."""
+        self._batches = None
 
     def __len__(self) -> int:
-        return len(self.loader)  # type: ignore[arg-type]
+        if self._length is None:
+            raise TypeError(f"{type(self.loader).__name__} has no length")
+        return self._length
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("loader", "_iterator"):  # Lightning shuts down what is in _iterator
+        if name.startswith("__") or name in _HIDDEN:
             raise AttributeError(name)
         return getattr(self.loader, name)
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return None

@@ -7,26 +7,33 @@ This is the file to read to see what Lightning does with a zae-engine trainer. `
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 
+from . import counts
+from .loaders import ExactLoader
 from .protocol import Hooks
+from .surface import surfaces
+
+_NO_BATCH = object()  # stands for a batch that is None to the step, such as [None]; Lightning skips None
 
 
-class StepStopped(BaseException):
-    """Carries a `StopIteration` out of a user's step, which Lightning's loops would take for the end of the data."""
+def make_module(hooks: Hooks, loader: ExactLoader, valid_loader: ExactLoader | None = None) -> StepModule:
+    """Return the module that runs a trainer: a `BatchModule` if its batches are its own affair, else a `StepModule`.
 
-    def __init__(self, original: StopIteration) -> None:
-        super().__init__()
-        self.original = original
-
-
-def make_module(hooks: Hooks) -> StepModule:
-    """Return the module that runs a trainer: a `BatchModule` if it overrides ``run_batch``, else a `StepModule`."""
-    return BatchModule(hooks) if hooks.owns_batches else StepModule(hooks)
+    Parameters
+    ----------
+    hooks : Hooks
+        The run's hooks.
+    loader, valid_loader : ExactLoader
+        The loaders that Lightning is given.
+    """
+    return (BatchModule if hooks.owns_batches else StepModule)(hooks, loader, valid_loader)
 
 
 class StepModule(L.LightningModule):
@@ -36,41 +43,77 @@ class StepModule(L.LightningModule):
     ----------
     hooks : Hooks
         The run's hooks.
+    loader, valid_loader : ExactLoader
+        The loaders that Lightning is given.
     """
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, loader: ExactLoader, valid_loader: ExactLoader | None) -> None:
         super().__init__()
         self.hooks = hooks
         self.model = hooks.model
+        self._loader, self._valid_loader = loader, valid_loader
         self._step: Mapping[str, Any] | None = None
+        self._optimizer: Any = None
+        self._schedulers: list[Any] = []
+        self._sigterm = signal.getsignal(signal.SIGTERM)
 
     # Optimizer and scheduler: the user's own. The hooks step the scheduler, at zae-engine's moments; Lightning knows it
     # so that callbacks and checkpoints find it.
 
     def configure_optimizers(self) -> Any:
-        """Hand the user's optimizer and scheduler to Lightning."""
-        if self.hooks.optimizer is None or self.hooks.scheduler is None:
-            return self.hooks.optimizer
-        scheduler = {"scheduler": self.hooks.scheduler, "interval": self.hooks.scheduler_interval}
+        """Hand the user's optimizer and scheduler to Lightning, as far as they are torch's."""
+        self._optimizer = self.hooks.torch_optimizer
+        scheduler = self.hooks.torch_scheduler
+        if self._optimizer is None or scheduler is None:
+            return self._optimizer
+        self._schedulers.append(scheduler)
+        entry = {"scheduler": scheduler, "interval": self.hooks.scheduler_interval}
         if self.automatic_optimization:
-            scheduler["reduce_on_plateau"] = False  # Lightning would look for a monitored metric
-        return {"optimizer": self.hooks.optimizer, "lr_scheduler": scheduler}
+            entry["reduce_on_plateau"] = False  # Lightning would look for a monitored metric
+        return {"optimizer": self._optimizer, "lr_scheduler": entry}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave the user's scheduler to the hooks; step any other, such as one that a callback put in its place."""
-        if scheduler is not self.hooks.scheduler:
+        if not any(scheduler is own for own in self._schedulers):
             super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_start(self) -> None:
+        """Put the user's SIGTERM handler back: Lightning's would finish the batch and exit with 0."""
+        self._restore_sigterm()
+
+    def on_test_start(self) -> None:
+        """As `on_train_start`; and a test epoch begins."""
+        self._restore_sigterm()
+        self._as_outside(self.hooks.epoch_starts)
+
+    def _restore_sigterm(self) -> None:
+        if threading.current_thread() is threading.main_thread() and self._sigterm is not None:
+            signal.signal(signal.SIGTERM, self._sigterm)
 
     # A training batch
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Unpack the batch as zae-engine does, and move it."""
-        return None if batch is None else self.hooks.to_device(batch)
+        if batch is None:
+            return None
+        moved = self.hooks.to_device(batch)
+        return _NO_BATCH if moved is None else moved
 
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Follow the user where the optimizer has been replaced since the batch before."""
+        if self.hooks.torch_optimizer is not self._optimizer:
+            self._optimizer = self.hooks.torch_optimizer
+            self.trainer.optimizers = [self._optimizer]
+
+    @surfaces
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any] | None:
         """Run ``train_step``; Lightning goes on with backward, clipping and the optimizer's step."""
+        batch = None if batch is _NO_BATCH else batch
+        if self.hooks.mode == "test":  # switched in the middle of the epoch
+            self._step = self.hooks.test_forward(batch)
+            return None
         first_to_accumulate = batch_idx % self.trainer.accumulate_grad_batches == 0
-        self._step = _unstopped(self.hooks.train_forward, batch, zero_grad=first_to_accumulate)
+        self._step = self.hooks.train_forward(batch, zero_grad=first_to_accumulate)
         return dict(self._step)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
@@ -81,6 +124,7 @@ class StepModule(L.LightningModule):
         self.hooks.clip_gradients()
         super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
+    @surfaces
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
@@ -88,6 +132,7 @@ class StepModule(L.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self._finish()
 
+    @surfaces
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log a batch whose gradients were only accumulated, and count."""
         self._finish()
@@ -98,62 +143,85 @@ class StepModule(L.LightningModule):
             step, self._step = self._step, None
             self.hooks.finish(step)
 
-    # A test batch
+    # A test batch. Lightning runs all of validation and testing without gradients; zae-engine only test_step.
 
+    @surfaces
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """Run ``test_step`` and log it; pass over a ``None`` batch."""
-        if batch is None:
-            return None
-        step_dict = _unstopped(self.hooks.test_forward, batch)
-        self.hooks.finish(step_dict)
-        return dict(step_dict)
+        return None if batch is None else self._as_outside(self._test, None if batch is _NO_BATCH else batch)
 
+    def _test(self, batch: Any) -> dict[str, Any] | None:
+        if self.hooks.mode == "train":  # switched in the middle of the epoch
+            self.hooks.run_alone(batch)
+            return None
+        step_dict = self.hooks.test_forward(batch)
+        self.hooks.finish(step_dict)
+        return dict(step_dict) if isinstance(step_dict, Mapping) else None
+
+    @surfaces
     def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count."""
-        self.hooks.batch_done(batch)
+        self._as_outside(self.hooks.batch_done, batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """As `validation_step`."""
         return self.validation_step(batch, batch_idx, dataloader_idx)
 
     def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count."""
-        self.hooks.batch_done(batch)
+        """As `on_validation_batch_end`."""
+        self.on_validation_batch_end(outputs, batch, batch_idx)
+
+    def _as_outside(self, function: Callable[..., Any], *args: Any) -> Any:
+        with torch.set_grad_enabled(self.hooks.grad_enabled):
+            return function(*args)
 
     # The epochs
 
+    @surfaces
     def on_train_epoch_start(self) -> None:
         """A training epoch begins."""
         self.hooks.epoch_starts()
 
+    @surfaces
     def on_validation_model_zero_grad(self) -> None:
         """Validation begins: the last hook before Lightning draws from the validation loader.
 
         The gradients stay, as in zae-engine.
         """
+        self._run_rest(self._loader)
         self.hooks.validation_starts()
 
+    @surfaces
     def on_validation_start(self) -> None:
         """Validation begins, also where Lightning left out the hook above (while gradients accumulate)."""
         if not self.trainer.sanity_checking:
-            self.hooks.validation_starts()
+            self._as_outside(self.hooks.validation_starts)
 
+    @surfaces
     def on_validation_epoch_end(self) -> None:
         """Validation is over."""
         if not self.trainer.sanity_checking:
-            self.hooks.validation_ends()
+            self._as_outside(self._run_rest, self._valid_loader)
+            self._as_outside(self.hooks.validation_ends)
 
+    @surfaces
     def on_train_epoch_end(self) -> None:
         """The epoch is over, validation included."""
+        self._run_rest(self._loader)
         self.hooks.epoch_ends()
 
-    def on_test_start(self) -> None:
-        """A test epoch begins."""
-        self.hooks.epoch_starts()
-
+    @surfaces
     def on_test_epoch_end(self) -> None:
         """A test epoch is over."""
-        self.hooks.epoch_ends()
+        self._as_outside(self._run_rest, self._loader)
+        self._as_outside(self.hooks.epoch_ends)
+
+    def _run_rest(self, loader: ExactLoader | None) -> None:
+        """Run the batches that a loader has beyond its length, which Lightning does not."""
+        for batch in loader.rest() if loader is not None else ():
+            if batch is not None:
+                self.hooks.run_alone(batch)
+            self.hooks.batch_done(batch)
 
     # Left to the steps, which set the model's mode at every batch and clear gradients themselves
 
@@ -180,32 +248,50 @@ class BatchModule(StepModule):
     ----------
     hooks : Hooks
         The run's hooks.
+    loader, valid_loader : ExactLoader
+        The loaders that Lightning is given.
     """
 
-    def __init__(self, hooks: Hooks) -> None:
-        super().__init__(hooks)
+    def __init__(self, hooks: Hooks, loader: ExactLoader, valid_loader: ExactLoader | None) -> None:
+        super().__init__(hooks, loader, valid_loader)
         self.automatic_optimization = False
+        self._stepping = False
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave the batch as the loader gave it: ``run_batch`` moves it."""
         return batch
 
+    @surfaces
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Call the user's ``run_batch`` with Lightning's optimizer, so that its steps go through the strategy."""
-        optimizer = self.optimizers() if self.hooks.optimizer is not None else None
-        return dict(_unstopped(self.hooks.run_batch, batch, optimizer=optimizer, backward=self.manual_backward))
+        """Call the user's ``run_batch``; what `Trainer.run_batch` does of it goes through the strategy.
+
+        ``self.optimizer`` stays the user's own object; each step that it takes is counted.
+        """
+        optimizer = self._optimizer
+        handle = optimizer.register_step_post_hook(self._count_step) if optimizer is not None else None
+        try:
+            step = self._step_through_lightning if optimizer is not None else None
+            output = self.hooks.run_batch(batch, backward=self.manual_backward, step=step)
+        finally:
+            if handle is not None:
+                handle.remove()
+        return dict(output)
+
+    def _step_through_lightning(self) -> None:
+        self._stepping = True
+        try:
+            self.optimizers().step()  # type: ignore[union-attr]
+        finally:
+            self._stepping = False
+
+    def _count_step(self, *args: Any) -> None:
+        if not self._stepping:
+            counts.count_step(self.trainer)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Clip, if the step comes from `Trainer.run_batch`; Lightning has unscaled the gradients by now."""
         self.hooks.clip_gradients(if_due=True)
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
-        """Call the user's ``run_batch``, in test mode; pass over a ``None`` batch."""
-        return None if batch is None else dict(_unstopped(self.hooks.run_batch, batch))
-
-
-def _unstopped(function: Callable[..., Mapping[str, Any]], *args: Any, **kwargs: Any) -> Mapping[str, Any]:
-    try:
-        return function(*args, **kwargs)
-    except StopIteration as error:
-        raise StepStopped(error) from error
+    def _test(self, batch: Any) -> dict[str, Any] | None:
+        output = self.hooks.run_batch(batch)
+        return dict(output) if isinstance(output, Mapping) else None

@@ -27,7 +27,8 @@ class PlainPrecision(Precision):
         # Private to Lightning, but what its own Precision classes are made of; tests/zae_lightning/test_precision.py
         # fails if it changes.
         result = self._wrap_closure(model, optimizer, closure)
-        optimizer.step(**kwargs)
+        if result is not None or not model.automatic_optimization:  # None: there was nothing to learn from
+            optimizer.step(**kwargs)
         return result
 
 

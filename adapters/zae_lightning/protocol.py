@@ -32,12 +32,20 @@ class Hooks(Protocol):
         """The user's model."""
 
     @property
-    def optimizer(self) -> Any:
-        """The user's optimizer, or None."""
+    def mode(self) -> str:
+        """``"train"`` or ``"test"``, at this moment."""
 
     @property
-    def scheduler(self) -> Any:
-        """The user's scheduler, or None."""
+    def grad_enabled(self) -> bool:
+        """Whether gradients were on where the run was started."""
+
+    @property
+    def torch_optimizer(self) -> torch.optim.Optimizer | None:
+        """The user's optimizer, at this moment, if it is torch's."""
+
+    @property
+    def torch_scheduler(self) -> Any:
+        """The user's scheduler, if it is torch's."""
 
     @property
     def scheduler_interval(self) -> str:
@@ -45,7 +53,7 @@ class Hooks(Protocol):
 
     @property
     def owns_batches(self) -> bool:
-        """Whether the user's ``run_batch`` does the whole of a batch."""
+        """Whether ``run_batch`` does the whole of a batch."""
 
     def epoch_starts(self) -> None:
         """A training or test epoch begins."""
@@ -56,7 +64,7 @@ class Hooks(Protocol):
     def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run the user's ``train_step``."""
 
-    def test_forward(self, batch: Any) -> Mapping[str, Any]:
+    def test_forward(self, batch: Any) -> Any:
         """Run the user's ``test_step``."""
 
     def clip_gradients(self, if_due: bool = False) -> None:
@@ -66,9 +74,15 @@ class Hooks(Protocol):
         """Step a per-batch scheduler, log, count: all that follows the optimizer's step."""
 
     def run_batch(
-        self, batch: Any, optimizer: Any = None, backward: Callable[[torch.Tensor], None] | None = None
+        self,
+        batch: Any,
+        backward: Callable[[torch.Tensor], None] | None = None,
+        step: Callable[[], None] | None = None,
     ) -> Mapping[str, Any]:
-        """Call the user's own ``run_batch``."""
+        """Call the user's own ``run_batch``, with these in place of ``loss.backward()`` and ``optimizer.step()``."""
+
+    def run_alone(self, batch: Any) -> None:
+        """Run a batch outside Lightning's loop."""
 
     def batch_done(self, batch: Any) -> None:
         """A batch is over; None where the loader gave None."""

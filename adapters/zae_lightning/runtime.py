@@ -15,12 +15,13 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from . import counts
 from .devices import accelerator_arguments
-from .loaders import for_lightning
-from .module import StepStopped, make_module
+from .loaders import ExactLoader
+from .module import make_module
 from .precision import precision_for
 from .profiler import NoProfiler
 from .protocol import Facade, Hooks
 from .quiet import quiet
+from .surface import original_of
 
 
 def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: Any) -> None:
@@ -42,9 +43,13 @@ def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: A
         trainer = build_trainer(facade, max_epochs=done.get("epochs", 0) + n_epoch)
         counts.carry_on(trainer, done)
         facade.lightning_trainer = trainer
+        train, valid = ExactLoader(loader), ExactLoader(valid_loader) if valid_loader is not None else None
         try:
-            trainer.fit(make_module(hooks), for_lightning(loader), for_lightning(valid_loader))
+            trainer.fit(make_module(hooks, train, valid), train, valid)
         finally:
+            train.close()
+            if valid is not None:
+                valid.close()
             facade._zae_state.counts = counts.read(trainer)
 
 
@@ -64,7 +69,11 @@ def test(facade: Facade, hooks: Hooks, loader: Any) -> None:
         trainer = build_trainer(facade)
         if facade.lightning_trainer is None:
             facade.lightning_trainer = trainer
-        trainer.test(make_module(hooks), for_lightning(loader), verbose=False)
+        exact = ExactLoader(loader)
+        try:
+            trainer.test(make_module(hooks, exact), exact, verbose=False)
+        finally:
+            exact.close()
 
 
 def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
@@ -96,6 +105,7 @@ def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,  # a sanity check would draw from the random number generator
+        detect_anomaly=torch.is_anomaly_enabled(),
         inference_mode=False,  # no_grad, as in zae-engine: outputs may be used for training later
     )
 
@@ -122,20 +132,8 @@ class _Surroundings:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stack.close()
-        if isinstance(error, StepStopped):
-            raise error.original from None
-        if isinstance(error, SystemExit) and (interrupt := _interrupt_behind(error)) is not None:
-            raise interrupt from None
-
-
-def _interrupt_behind(error: SystemExit) -> KeyboardInterrupt | None:
-    """Return the Ctrl-C that Lightning has made a ``sys.exit(1)`` of; None if the exit is the user's own."""
-    innermost = error.__traceback__
-    while innermost is not None and innermost.tb_next is not None:
-        innermost = innermost.tb_next
-    module = innermost.tb_frame.f_globals.get("__name__", "") if innermost is not None else ""
-    interrupt = error.__context__
-    return interrupt if isinstance(interrupt, KeyboardInterrupt) and module.startswith("lightning.") else None
+        if (original := original_of(error)) is not None:
+            raise original from None
 
 
 def _bring_home(facade: Facade) -> None:

@@ -71,3 +71,9 @@ def test_an_epoch_that_was_broken_off_is_not_counted_but_its_steps_are(make, loa
     assert trainer.lightning_trainer.current_epoch == (broken_off - 1) // 3 + 2
     assert trainer.lightning_trainer.global_step == broken_off - 1 + 6
     assert len(trainer.get_loss_history()) == broken_off - 1 + 6
+
+
+def test_lightning_still_counts_manual_steps_in_this_way():
+    trainer = build()
+    counts.count_step(trainer)
+    assert trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total.completed == 1

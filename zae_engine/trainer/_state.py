@@ -26,8 +26,8 @@ class State:
         What `run` shows, while it runs.
     counts : mapping of str to int
         Lightning's counts of epochs and steps, carried from run to run; see ``adapters/zae_lightning/counts.py``.
-    backward : callable or None
-        What replaces ``loss.backward()`` while Lightning runs an overridden ``run_batch``.
+    backward, optimizer_step : callable or None
+        What replaces ``loss.backward()`` and ``optimizer.step()`` while Lightning runs an overridden ``run_batch``.
     step : mapping
         What the latest `run_batch` got from the user's step.
     clip_due : bool
@@ -44,6 +44,7 @@ class State:
     display: Display | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     backward: Callable[[torch.Tensor], None] | None = None
+    optimizer_step: Callable[[], None] | None = None
     step: Mapping[str, Any] = field(default_factory=dict)
     clip_due: bool = False
     autocast: Autocast = field(default_factory=Autocast)
@@ -52,11 +53,11 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run under way."""
-        return {**self.__dict__, "display": None, "backward": None, "step": {}}
+        return {**self.__dict__, "display": None, "backward": None, "optimizer_step": None, "step": {}}
 
 
 def is_overridden(trainer: Trainer, name: str) -> bool:
-    """Whether a subclass, an add-on or an assignment on the instance has replaced a method of `Trainer`."""
-    from ._trainer import Trainer
+    """Whether a subclass, an add-on, or an assignment on class or instance has replaced a method of `Trainer`."""
+    from ._trainer import ORIGINALS
 
-    return getattr(getattr(trainer, name), "__func__", None) is not getattr(Trainer, name)
+    return getattr(getattr(trainer, name), "__func__", None) is not ORIGINALS[name]

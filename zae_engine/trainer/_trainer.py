@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import optim
@@ -185,14 +185,14 @@ class Trainer(Records, Placement):
             checks.can_train(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.has_optimizer(self)
-        self.loader, self.valid_loader = loader, None if _is_empty(valid_loader) else valid_loader
+        self.loader, self.valid_loader = loader, valid_loader if _is_true(valid_loader) else None
         self._check_batch_size()
         self._scheduler_step_check(n_epoch)
         if not n_epoch:
             return
         with RunHooks(self, n_epoch, kwargs) as hooks:
             if self.mode == "train" and not is_overridden(self, "run_epoch") and not _is_empty(loader):
-                _lightning().fit(self, hooks, n_epoch, self.loader, self.valid_loader)
+                _lightning().fit(self, hooks, n_epoch, hooks.loader, hooks.valid_loader)
             else:
                 for _ in range(n_epoch):
                     hooks.by_hand()
@@ -214,6 +214,8 @@ class Trainer(Records, Placement):
         with EpochHooks(self, loader, kwargs) as hooks:
             if _is_empty(loader):
                 hooks.epoch_starts()
+                for batch in loader:  # where the length lies
+                    hooks.run_alone(batch)
                 hooks.epoch_ends()
             elif self.mode == "train":
                 if not is_overridden(self, "run_batch"):
@@ -228,8 +230,7 @@ class Trainer(Records, Placement):
         It works on its own, without `run`. An override may call ``super().run_batch(batch)`` or do all by itself; then
         it has to move the batch (``self._to_device(*batch)``, or ``(**batch)``), to look at ``self.mode`` and set
         ``self.model.train()`` or ``.eval()``, to update, clip and step a per-batch scheduler, and to end with
-        ``self.logging(step_dict)`` and ``self.progress_checker.update_step()``. While `run` is under way,
-        ``self.optimizer`` is Lightning's wrapper of the optimizer, of the same class.
+        ``self.logging(step_dict)`` and ``self.progress_checker.update_step()``.
 
         Parameters
         ----------
@@ -314,6 +315,9 @@ class Trainer(Records, Placement):
         raise NotImplementedError("test_step must be implemented by subclasses")
 
 
+ORIGINALS = {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging")}
+
+
 def _lightning() -> Any:
     """Import the adapter, and Lightning with it, when something runs: it takes longer than torch itself."""
     import zae_lightning
@@ -321,8 +325,16 @@ def _lightning() -> Any:
     return zae_lightning
 
 
-def _is_empty(loader: Iterable[Any] | None) -> bool:
+def _is_empty(loader: Any) -> bool:
     try:
-        return loader is None or len(loader) == 0  # type: ignore[arg-type]
+        return len(loader) == 0
     except (TypeError, NotImplementedError):
         return False
+
+
+def _is_true(loader: Any) -> bool:
+    """Whether there is a loader that is not empty; one whose length is not known counts as such."""
+    try:
+        return bool(loader)
+    except (TypeError, NotImplementedError):
+        return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,12 +38,14 @@ def epoch_count(n_epoch: Any) -> int:
 
 def loader(value: Any, name: str, n_epoch: int = 1) -> None:
     """Raise `TypeError` unless ``value`` yields batches, as often as there are epochs."""
-    if isinstance(value, Dataset):
+    if isinstance(value, Dataset) and not hasattr(value, "batch_size"):
         raise TypeError(
             f"{name} is a dataset ({type(value).__name__}), which yields samples, not batches. "
             f"Wrap it: torch.utils.data.DataLoader({name}, batch_size=...)."
         )
-    if isinstance(value, (str, bytes, Mapping, torch.Tensor, torch.nn.Module)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes, Mapping, torch.Tensor, torch.nn.Module)) or not (
+        hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+    ):
         raise TypeError(
             f"{name} is of type {type(value).__name__}, which is no loader. "
             f"Give a torch.utils.data.DataLoader, or any object that yields batches when iterated."
@@ -61,33 +63,57 @@ def has_model(trainer: Trainer) -> None:
         raise ValueError("The trainer has no model (model=None). Set trainer.model before running it.")
 
 
+def is_torch_optimizer(value: Any) -> bool:
+    """Whether this is an optimizer of torch's kind, and not something that only has some of its methods."""
+    return isinstance(value, Optimizer) and isinstance(getattr(value, "param_groups", None), list)
+
+
 def can_train(trainer: Trainer) -> None:
-    """Raise `TypeError` or `ValueError` if the optimizer or the scheduler cannot train the model."""
+    """Raise `ValueError` if the optimizer or the scheduler can be seen to have no effect on anything here."""
     optimizer, scheduler = trainer.optimizer, trainer.scheduler
-    if optimizer is not None and not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):
-        raise TypeError(
-            f"optimizer={optimizer!r} is of type {type(optimizer).__name__}, which is no optimizer. Give one "
-            f"torch.optim.Optimizer; to train with several, keep them on your trainer and override run_batch."
-        )
-    if isinstance(optimizer, Optimizer):
-        held = {id(p) for group in getattr(optimizer, "param_groups", []) for p in group["params"]}
-        own = {id(p) for p in trainer.model.parameters()} if isinstance(trainer.model, torch.nn.Module) else set()
-        if own and not own & held:
+    if is_torch_optimizer(optimizer) and isinstance(trainer.model, torch.nn.Module):
+        held, own = _held(optimizer), {id(p) for p in trainer.model.parameters()}
+        if own and not own & held and not _others(trainer) & held:
             raise ValueError(
                 f"The optimizer ({type(optimizer).__name__}) holds none of the model's parameters, so training would "
                 f"change nothing. Build it from the model that the trainer has: "
                 f"{type(optimizer).__name__}(trainer.model.parameters(), ...)."
             )
-    bound = getattr(scheduler, "optimizer", optimizer)
-    if isinstance(bound, Optimizer) and bound is not optimizer:
-        raise ValueError(
-            f"The scheduler ({type(scheduler).__name__}) is bound to another optimizer ({type(bound).__name__}) than "
-            f"the trainer's ({type(optimizer).__name__}), so it would change nothing. Build it from the trainer's."
-        )
+    bound: Any = getattr(scheduler, "optimizer", None)
+    if is_torch_optimizer(bound) and is_torch_optimizer(optimizer) and bound is not optimizer:
+        known = any(value is bound for value in [*vars(trainer).values(), *vars(optimizer).values()])
+        if not known and not _held(bound) & _held(optimizer):
+            raise ValueError(
+                f"The scheduler ({type(scheduler).__name__}) is bound to another optimizer ({type(bound).__name__}) "
+                f"than the trainer's ({type(optimizer).__name__}), so it would change nothing. Build it from the "
+                f"trainer's."
+            )
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def _others(trainer: Trainer) -> set[int]:
+    """Return the parameters that a trainer has beside its model: other modules and tensors among its attributes."""
+    found = set()
+    for value in vars(trainer).values():
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(part, torch.nn.Module):
+                found |= {id(p) for p in part.parameters()}
+            elif isinstance(part, torch.Tensor):
+                found.add(id(part))
+    return found
 
 
 def has_optimizer(trainer: Trainer) -> None:
-    """Raise `ValueError` if there is no optimizer to train with."""
+    """Raise `ValueError` if there is no optimizer to train with, `TypeError` if it is none."""
+    optimizer = trainer.optimizer
+    if optimizer is not None and not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):
+        raise TypeError(
+            f"optimizer={optimizer!r} is of type {type(optimizer).__name__}, which is no optimizer. Give one "
+            f"torch.optim.Optimizer; to train with several, override run_batch."
+        )
     if trainer.optimizer is None:
         raise ValueError(
             'Training needs an optimizer, but the trainer has none (optimizer=None). Give one, or use mode="test".'
@@ -113,7 +139,7 @@ def train_output(output: Any) -> Mapping[str, Any]:
     ValueError
         If it has no "loss", or the loss has several elements or no gradient.
     """
-    step_dict = step_output(output, "train_step")
+    step_dict: Mapping[str, Any] = step_output(output, "train_step")
     if "loss" not in step_dict:
         raise ValueError(
             f'train_step returned no "loss" (its keys are {sorted(map(str, step_dict))}). '
@@ -150,9 +176,9 @@ def metrics(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def step_output(output: Any, name: str) -> Mapping[str, Any]:
+def step_output(output: Any, name: str) -> Any:
     """Return what a step returned if it is a mapping, else raise `TypeError`."""
-    if not isinstance(output, Mapping):
+    if not isinstance(output, Mapping) and not hasattr(output, "items"):
         raise TypeError(
             f"{name} returned {type(output).__name__}, but a dict is needed, such as "
             f'{{"loss": loss}}. (A missing return statement gives None.)'

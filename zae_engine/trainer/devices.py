@@ -76,7 +76,7 @@ def move(value: Any, device: torch.device) -> Any:
     Any
         The same kind of thing. On the CPU, containers are returned untouched, the very object.
     """
-    if hasattr(value, "to"):
+    if hasattr(type(value), "to"):
         return value.to(device)
     if device.type == "cpu" or isinstance(value, (str, bytes)):
         return value

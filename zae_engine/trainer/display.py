@@ -109,7 +109,7 @@ class Display:
 
     def _draw(self) -> None:
         if self._custom_log:
-            log = {key: value for key, value in self._log.items() if key != "Batch"}  # the bar counts by itself
+            log = {key: value for key, value in dict(self._log or ()).items() if key != "Batch"}  # the bar has it
         else:
             log = {key: f"{value:.6f}" for key, value in self._means.read().items()}
             log["LR"] = f"{learning_rate(self._trainer.optimizer):.3e}"  # last: what a narrow terminal cuts off

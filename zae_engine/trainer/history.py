@@ -44,7 +44,8 @@ def mean(values: Sequence[Any]) -> float:
 
 def learning_rate(optimizer: Any) -> float:
     """Return the learning rate of an optimizer's first parameter group; 0 without an optimizer."""
-    return float(optimizer.param_groups[0]["lr"]) if optimizer else 0.0
+    groups = getattr(optimizer, "param_groups", None)
+    return float(groups[0]["lr"]) if groups else 0.0
 
 
 class RunningMeans:

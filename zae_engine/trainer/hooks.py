@@ -11,6 +11,9 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
 from . import checks, steps
 from ._state import is_overridden
 from .display import Display
@@ -37,6 +40,7 @@ class EpochHooks:
         self.trainer = trainer
         self.loader = loader
         self.kwargs = kwargs
+        self.grad_enabled = torch.is_grad_enabled()
         self._shared_display = trainer._zae_state.display
 
     # What the adapter reads and calls for every batch
@@ -47,14 +51,22 @@ class EpochHooks:
         return self.trainer.model
 
     @property
-    def optimizer(self) -> Any:
-        """The user's optimizer, or None."""
-        return self.trainer.optimizer
+    def mode(self) -> str:
+        """The trainer's mode."""
+        return self.trainer.mode
 
     @property
-    def scheduler(self) -> Any:
-        """The user's scheduler, or None."""
-        return self.trainer.scheduler
+    def torch_optimizer(self) -> torch.optim.Optimizer | None:
+        """The user's optimizer, if it is torch's and not something that only looks like one."""
+        optimizer = self.trainer.optimizer
+        return optimizer if checks.is_torch_optimizer(optimizer) else None
+
+    @property
+    def torch_scheduler(self) -> Any:
+        """The user's scheduler, if it is torch's and of the user's optimizer."""
+        scheduler, optimizer = self.trainer.scheduler, self.trainer.optimizer
+        is_torchs = isinstance(scheduler, (LRScheduler, ReduceLROnPlateau))
+        return scheduler if is_torchs and getattr(scheduler, "optimizer", None) is optimizer else None
 
     @property
     def scheduler_interval(self) -> str:
@@ -63,8 +75,10 @@ class EpochHooks:
 
     @property
     def owns_batches(self) -> bool:
-        """Whether the user overrides ``run_batch``, which then does the whole of a batch."""
-        return is_overridden(self.trainer, "run_batch")
+        """Whether ``run_batch`` does the whole of a batch: the user's own, or with an optimizer that is not torch's."""
+        return is_overridden(self.trainer, "run_batch") or (
+            self.trainer.mode == "train" and self.torch_optimizer is None
+        )
 
     def to_device(self, batch: Any) -> Any:
         """Return the batch as the steps receive it."""
@@ -74,7 +88,7 @@ class EpochHooks:
         """Run ``train_step`` on a moved batch."""
         return steps.train_forward(self.trainer, batch, zero_grad)
 
-    def test_forward(self, batch: Any) -> Mapping[str, Any]:
+    def test_forward(self, batch: Any) -> Any:
         """Run ``test_step`` on a moved batch."""
         return steps.test_forward(self.trainer, batch)
 
@@ -89,22 +103,23 @@ class EpochHooks:
         """Log a step and count it."""
         steps.finish(self.trainer, step_dict, self.kwargs)
 
-    def run_batch(self, batch: Any, optimizer: Any = None, backward: Any = None) -> Mapping[str, Any]:
-        """Call the user's own ``run_batch`` and return what its step returned, if it went through `Trainer`'s.
+    def run_batch(self, batch: Any, backward: Any = None, step: Any = None) -> Mapping[str, Any]:
+        """Call the trainer's ``run_batch`` and return what its step returned, if it went through `Trainer`'s.
 
-        Meanwhile the trainer's optimizer is ``optimizer``, and ``backward`` replaces ``loss.backward()``.
+        There, ``backward`` and ``step`` replace ``loss.backward()`` and ``optimizer.step()``.
         """
-        trainer, state = self.trainer, self.trainer._zae_state
-        own, state.backward, state.step = trainer.optimizer, backward, {}
-        if optimizer is not None:
-            trainer.optimizer = optimizer
+        state = self.trainer._zae_state
+        state.backward, state.optimizer_step, state.step = backward, step, {}
         try:
-            trainer.run_batch(batch, **self.kwargs)
+            self.trainer.run_batch(batch, **self.kwargs)
             return state.step
         finally:
-            state.backward = None
-            if trainer.optimizer is optimizer:
-                trainer.optimizer = own
+            state.backward = state.optimizer_step = None
+
+    def run_alone(self, batch: Any) -> None:
+        """Call the trainer's ``run_batch`` outside Lightning's loop; a ``None`` batch is passed over."""
+        if batch is not None:
+            self.trainer.run_batch(batch, **self.kwargs)
 
     def batch_done(self, batch: Any) -> None:
         """Count a batch that the loader gave; a ``None`` batch is passed over, but the bar moves."""
@@ -166,6 +181,7 @@ class RunHooks(EpochHooks):
 
     def __init__(self, trainer: Trainer, n_epoch: int, kwargs: Mapping[str, Any]) -> None:
         super().__init__(trainer, trainer.loader, kwargs)
+        self.valid_loader = trainer.valid_loader
         self.n_epoch = n_epoch
         self._validating = False
         self._validated = False
@@ -205,7 +221,7 @@ class RunHooks(EpochHooks):
         self._validating = True
         self.trainer.toggle("test")
         self.trainer.log_reset()
-        self.display.start(_length(self.trainer.valid_loader))
+        self.display.start(_length(self.valid_loader))
 
     def validation_ends(self) -> None:
         """Take the metrics of validation, switch back to train mode."""
@@ -224,12 +240,12 @@ class RunHooks(EpochHooks):
         self._validated = False
         self.display.epoch = self._epoch + 1
         trainer._data_count(initial=True)
-        trainer.run_epoch(trainer.loader, **self.kwargs)
+        trainer.run_epoch(self.loader, **self.kwargs)
         self.display.end()
-        if trainer.valid_loader is not None:
+        if self.valid_loader is not None:
             self._validating = True
             trainer.toggle("test")
-            trainer.run_epoch(trainer.valid_loader, **self.kwargs)
+            trainer.run_epoch(self.valid_loader, **self.kwargs)
             self.display.end()
             trainer.toggle(self._mode)
             self._validating, self._validated = False, True

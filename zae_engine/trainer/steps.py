@@ -13,6 +13,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import checks
+from ._state import is_overridden
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -45,11 +46,14 @@ def train_forward(trainer: Trainer, batch: Any, zero_grad: bool = True) -> Mappi
     return checks.train_output(trainer.train_step(batch))
 
 
-def test_forward(trainer: Trainer, batch: Any) -> Mapping[str, Any]:
+def test_forward(trainer: Trainer, batch: Any) -> Any:
     """Run ``test_step`` on a moved batch, in eval mode and without gradients."""
     trainer.model.eval()
     with torch.no_grad():
-        return checks.step_output(trainer.test_step(batch), "test_step")
+        output = trainer.test_step(batch)
+    if not is_overridden(trainer, "logging"):  # which may take what it likes
+        output = checks.step_output(output, "test_step")
+    return output
 
 
 def clip_gradients(trainer: Trainer) -> None:
@@ -64,8 +68,12 @@ def update(trainer: Trainer, loss: Any) -> None:
     scaler = state.autocast.scaler
     if state.backward is not None:
         state.backward(loss)
-        state.clip_due = True  # Lightning unscales the gradients first, within the step
-        trainer.optimizer.step()
+        if state.optimizer_step is not None:
+            state.clip_due = True  # Lightning unscales the gradients first, within the step
+            state.optimizer_step()
+        else:
+            clip_gradients(trainer)
+            trainer.optimizer.step()
     elif scaler is not None:
         scaler.scale(loss).backward()
         scaler.unscale_(trainer.optimizer)

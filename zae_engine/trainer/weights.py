@@ -23,13 +23,14 @@ def copy_of(model: torch.nn.Module) -> dict[str, Any]:
         As ``model.state_dict()``.
     """
     state = model.state_dict()
+    copied = state.copy()  # with the versions that state_dict() attaches; it may be the model's own dict
     for key, value in state.items():
         if isinstance(value, torch.Tensor):
             value = value.detach()
-            state[key] = value.clone() if value.device.type == "cpu" else value.cpu()
+            copied[key] = value.clone() if value.device.type == "cpu" else value.cpu()
         else:
-            state[key] = copy.deepcopy(value)
-    return state
+            copied[key] = copy.deepcopy(value)
+    return copied
 
 
 def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str | None, strict: bool) -> None:

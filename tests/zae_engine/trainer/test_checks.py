@@ -190,7 +190,7 @@ def test_an_unchanged_dataloader_is_accepted_after_all_those_errors(make, loader
 def test_several_optimizers_in_a_list(make, loader):
     model = nn.Linear(10, 2)
     trainer = make(model=model, optimizer=[torch.optim.SGD(model.parameters(), lr=0.1)])
-    with pytest.raises(TypeError, match="of type list, which is no optimizer.*override run_batch"):
+    with pytest.raises(TypeError, match=r"of type list, which is no optimizer.*override run_batch"):
         trainer.run(1, loader)
 
 

@@ -1,0 +1,56 @@
+"""Letting the user's exceptions out of Lightning's loops as they were raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StepStopped(BaseException):
+    """Carries a `StopIteration` out of a user's method, which Lightning's loops would take for the end of the data."""
+
+    def __init__(self, original: StopIteration) -> None:
+        super().__init__()
+        self.original = original
+
+
+def surfaces(function: F) -> F:
+    """Let a `StopIteration` from the user's code pass through Lightning."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except StopIteration as error:
+            raise StepStopped(error) from error
+
+    return wrapper  # type: ignore[return-value]
+
+
+def original_of(error: BaseException | None) -> BaseException | None:
+    """Return the exception that the user's code raised, where Lightning made another one of it; else None.
+
+    Parameters
+    ----------
+    error : BaseException or None
+        What came out of Lightning.
+
+    Returns
+    -------
+    BaseException or None
+        A `StopIteration`, or the `KeyboardInterrupt` for which Lightning calls ``sys.exit(1)``, or, in a thread, fails
+        to change a signal handler.
+    """
+    if isinstance(error, StepStopped):
+        return error.original
+    if isinstance(error, (SystemExit, ValueError)) and isinstance(error.__context__, KeyboardInterrupt):
+        innermost = error.__traceback__
+        while innermost is not None and innermost.tb_next is not None:
+            innermost = innermost.tb_next
+        module = innermost.tb_frame.f_globals.get("__name__", "") if innermost is not None else ""
+        if module.startswith("lightning.") or module == "signal":
+            return error.__context__
+    return None

@@ -6,6 +6,7 @@ import torch
 from zae_lightning import BatchModule, StepModule
 
 from tests.conftest import Classifier
+from zae_engine.trainer import Trainer
 
 
 def test_tier_follows_what_the_class_overrides(make, loader):
@@ -83,3 +84,21 @@ def test_gradients_stay_until_the_next_batch(make, loader, valid_loader):
     trainer = make(Looking)
     trainer.run(1, loader, valid_loader)
     assert trainer.train_metrics["gradient"] == trainer.test_metrics["gradient"] > 0
+
+
+def test_methods_patched_on_the_class_are_called(make, loader, monkeypatch):
+    calls = []
+    for name in ("run_batch", "print_log"):
+        original = getattr(Trainer, name)
+
+        def patched(self, *args, _original=original, _name=name, **kwargs):
+            calls.append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Trainer, name, patched)
+    make().run(1, loader)
+    assert calls == ["run_batch", "print_log"] * 3
+
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self, loader, **kwargs: calls.append("run_epoch"))
+    make().run(2, loader)
+    assert calls[6:] == ["run_epoch"] * 2

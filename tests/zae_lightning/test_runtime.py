@@ -153,3 +153,69 @@ def test_one_device_means_one_process_also_in_a_task_of_many(environment):
         "assert t.lightning_trainer.world_size == 1 and len(t.get_loss_history()) == 3\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **environment}, timeout=120)
+
+
+def test_sigterm_ends_the_program_at_once_as_without_lightning(tmp_path):
+    code = (
+        "import os, signal, time, torch; from tests.conftest import Classifier\n"
+        "class Slow(Classifier):\n"
+        "    def train_step(self, batch):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)\n"
+        "model = torch.nn.Linear(10, 2)\n"
+        "Slow(model, 'cpu', optimizer=torch.optim.SGD(model.parameters(), lr=.1), log_bar=False).run(\n"
+        "    1, [(torch.randn(4, 10), torch.zeros(4).long())] * 3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert done.stderr == ""
+
+
+class Payload(KeyboardInterrupt):
+    pass
+
+
+def test_the_very_interrupt_reaches_the_caller_in_threads_too(make, loader):
+    interrupt = Payload("where")
+
+    class Stopping(Classifier):
+        def train_step(self, batch):
+            raise interrupt
+
+    caught = []
+
+    def run():
+        with pytest.raises(Payload) as info:
+            make(Stopping).run(1, loader)
+        caught.append(info.value)
+
+    run()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert caught == [interrupt, interrupt]
+
+
+def test_runs_in_several_threads_leave_the_filters_as_they_are(make, loader, capfd):
+    import warnings
+
+    make().run(1, loader)
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=make().run, args=(3, loader)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+    assert all(line.startswith("Epoch ") for line in capfd.readouterr().err.splitlines())
+
+
+def test_a_filter_that_the_user_sets_within_a_run_stays(make, loader):
+    import warnings
+
+    class Filtering(Classifier):
+        def metric_on_epoch_end(self):
+            warnings.filterwarnings("ignore", message="a filter of my own")
+
+    with warnings.catch_warnings():
+        make(Filtering).run(1, loader)
+        assert any(entry[1] and entry[1].match("a filter of my own") for entry in warnings.filters)

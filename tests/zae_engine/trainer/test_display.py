@@ -151,3 +151,13 @@ def test_filters_and_loggers_are_as_before_after_a_run(make, loader):
     assert (list(logger.filters), logger.level, list(warnings.filters)) == before
     with pytest.warns(UserWarning, match="does not have many workers"):
         warnings.warn("The 'train_dataloader' does not have many workers", stacklevel=1)  # not ours, not during a run
+
+
+@pytest.mark.parametrize("shown", [None, [("pairs", "1")], {}])
+def test_own_print_log_may_give_nothing_or_pairs(make, loader, shown, capfd):
+    class Own(Classifier):
+        def print_log(self, cur_batch, num_batch):
+            return shown
+
+    make(Own, log_bar=True).run(1, loader)
+    assert ("pairs=1" in capfd.readouterr().err) is bool(shown)

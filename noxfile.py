@@ -17,8 +17,8 @@ ENVIRONMENT = ROOT / ".nox" / "zae-engine"
 PYTHON = str(ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
-def prepare(session: nox.Session, *groups: str) -> None:
-    """Install the project, editable, and the dependency groups that a session needs.
+def prepare(session: nox.Session, *groups: str, extras: str = "") -> None:
+    """Install the project, editable, with the extras and dependency groups that a session needs.
 
     All sessions share one environment, which nox itself cannot do: installing torch takes minutes.
     """
@@ -26,7 +26,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
         session.run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT), external=True)
     needs = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), *groups)
     pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", "constraints.txt")
-    session.run(*pip, "-e", ".", *needs, external=True)
+    session.run(*pip, "-e", f".{extras}", *needs, external=True)
 
 
 def python(session: nox.Session, *arguments: str) -> None:
@@ -44,14 +44,14 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests, the comparison with zae-engine 0.7.6 included."""
-    prepare(session, "tests")
+    prepare(session, "tests", extras="[wandb,neptune]")
     python(session, "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
     """Compare with zae-engine 0.7.6 only, bit for bit."""
-    prepare(session, "tests")
+    prepare(session, "tests", extras="[wandb,neptune]")
     python(session, "-m", "pytest", "tests/parity", "-v", *session.posargs)
 
 
@@ -73,5 +73,5 @@ def types(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure what a step costs, beside Lightning, 0.7.6 and the raw loop."""
-    prepare(session, "tests")
+    prepare(session, "tests", extras="[wandb,neptune]")
     python(session, "-m", "tests.benchmarks.step_cost", *session.posargs)

@@ -23,15 +23,15 @@ from .surface import surfaces
 _NO_BATCH = object()  # stands for a batch that is None to the step, such as [None]; Lightning skips None
 
 
-def make_module(hooks: Hooks, loader: ExactLoader, valid_loader: ExactLoader | None = None) -> StepModule:
+def make_module(hooks: Hooks, loader: ExactLoader | None = None, valid_loader: ExactLoader | None = None) -> StepModule:
     """Return the module that runs a trainer: a `BatchModule` if its batches are its own affair, else a `StepModule`.
 
     Parameters
     ----------
     hooks : Hooks
         The run's hooks.
-    loader, valid_loader : ExactLoader
-        The loaders that Lightning is given.
+    loader, valid_loader : ExactLoader, optional
+        The loaders that Lightning is given; none if the module is for an ``L.Trainer`` of the user's own.
     """
     return (BatchModule if hooks.owns_batches else StepModule)(hooks, loader, valid_loader)
 
@@ -47,7 +47,7 @@ class StepModule(L.LightningModule):
         The loaders that Lightning is given.
     """
 
-    def __init__(self, hooks: Hooks, loader: ExactLoader, valid_loader: ExactLoader | None) -> None:
+    def __init__(self, hooks: Hooks, loader: ExactLoader | None, valid_loader: ExactLoader | None) -> None:
         super().__init__()
         self.hooks = hooks
         self.model = hooks.model
@@ -56,6 +56,23 @@ class StepModule(L.LightningModule):
         self._optimizer: Any = None
         self._schedulers: list[Any] = []
         self._sigterm = signal.getsignal(signal.SIGTERM)
+
+    # In an L.Trainer of the user's own, the hooks begin and end with its work; otherwise with the run.
+
+    def setup(self, stage: str) -> None:
+        """Begin, in an ``L.Trainer`` of the user's own."""
+        if self._loader is None:
+            if stage != "fit" and self.hooks.mode != "test":
+                raise ValueError(
+                    f"L.Trainer.{stage} was called with a zae-engine trainer in train mode; "
+                    f'call trainer.toggle("test") before it, and trainer.toggle("train") after it.'
+                )
+            self.hooks.__enter__()
+
+    def teardown(self, stage: str) -> None:
+        """End, in an ``L.Trainer`` of the user's own."""
+        if self._loader is None:
+            self.hooks.__exit__(None, None, None)
 
     # Optimizer and scheduler: the user's own. The hooks step the scheduler, at zae-engine's moments; Lightning knows it
     # so that callbacks and checkpoints find it.
@@ -151,17 +168,19 @@ class StepModule(L.LightningModule):
         return None if batch is None else self._as_outside(self._test, None if batch is _NO_BATCH else batch)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
-        if self.hooks.mode == "train":  # switched in the middle of the epoch
+        if self.hooks.mode == "train" and not self.trainer.sanity_checking:  # switched in the middle of the epoch
             self.hooks.run_alone(batch)
             return None
         step_dict = self.hooks.test_forward(batch)
-        self.hooks.finish(step_dict)
+        if not self.trainer.sanity_checking:
+            self.hooks.finish(step_dict)
         return dict(step_dict) if isinstance(step_dict, Mapping) else None
 
     @surfaces
     def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count."""
-        self._as_outside(self.hooks.batch_done, batch)
+        if not self.trainer.sanity_checking:
+            self._as_outside(self.hooks.batch_done, batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """As `validation_step`."""
@@ -252,7 +271,7 @@ class BatchModule(StepModule):
         The loaders that Lightning is given.
     """
 
-    def __init__(self, hooks: Hooks, loader: ExactLoader, valid_loader: ExactLoader | None) -> None:
+    def __init__(self, hooks: Hooks, loader: ExactLoader | None, valid_loader: ExactLoader | None) -> None:
         super().__init__(hooks, loader, valid_loader)
         self.automatic_optimization = False
         self._stepping = False

@@ -31,6 +31,12 @@ class Hooks(Protocol):
     def model(self) -> Any:
         """The user's model."""
 
+    def __enter__(self) -> Any:
+        """The run begins."""
+
+    def __exit__(self, *exception: object) -> None:
+        """The run is over."""
+
     @property
     def mode(self) -> str:
         """``"train"`` or ``"test"``, at this moment."""

@@ -279,6 +279,16 @@ class Trainer(Records, Placement):
         finally:
             self.toggle(mode)
 
+    @property
+    def lightning_module(self) -> L.LightningModule:
+        """A ``LightningModule`` of this trainer, for an ``L.Trainer`` of your own.
+
+        ``L.Trainer(...).fit(trainer.lightning_module, loader, valid_loader)`` does what `run` does, as far as that
+        ``L.Trainer`` lets it: logs, metrics, `check_better`, scheduler and counts are the trainer's.
+        """
+        module: L.LightningModule = _lightning().make_module(RunHooks(self, 0, {}))
+        return module
+
     # What the user writes
 
     @abstractmethod

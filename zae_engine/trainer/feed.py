@@ -79,6 +79,12 @@ class LoggerFeed:
             for logger in loggers if numbers else ():
                 self._call(logger, "log_metrics", numbers, step)
 
+    def save(self, loggers: Sequence[Any]) -> None:
+        """Hand over what has waited, and have the loggers write it out."""
+        self.flush(loggers)
+        for logger in loggers:
+            self._call(logger, "save")
+
     def _call(self, logger: Any, method: str, *arguments: Any) -> None:
         try:
             getattr(logger, method)(*arguments)
@@ -103,7 +109,7 @@ def hyperparameters(trainer: Trainer) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain strings and numbers; an optimizer's defaults stand under ``optimizer/<name>``.
+        Plain strings and numbers; an optimizer's defaults stand under ``optimizer.<name>``.
     """
     optimizer, model = trainer.optimizer, trainer.model
     parameters = list(model.parameters()) if isinstance(model, torch.nn.Module) else []
@@ -118,7 +124,7 @@ def hyperparameters(trainer: Trainer) -> dict[str, Any]:
         "batch_size": trainer.batch_size,
     }
     for key, value in getattr(optimizer, "defaults", {}).items():
-        values[f"optimizer/{key}"] = value if isinstance(value, (bool, int, float, str)) else str(value)
+        values[f"optimizer.{key}"] = value if isinstance(value, (bool, int, float, str)) else str(value)
     return {key: value for key, value in values.items() if value is not None}
 
 

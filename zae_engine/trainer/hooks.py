@@ -136,7 +136,7 @@ class EpochHooks:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.trainer._zae_state.feed.flush(self.trainer.loggers)
+        self.trainer._zae_state.feed.save(self.trainer.loggers)
         if self._shared_display is None:
             self.display.close()
         self._let_go()
@@ -199,7 +199,7 @@ class RunHooks(EpochHooks):
 
     def __exit__(self, *exception: object) -> None:
         trainer = self.trainer
-        trainer._zae_state.feed.flush(trainer.loggers)
+        trainer._zae_state.feed.save(trainer.loggers)
         trainer._zae_state.display = None
         if self._validating:  # broken off by an exception
             trainer.mode = self._mode

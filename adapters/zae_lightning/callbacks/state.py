@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from typing import Any
 
 import lightning.pytorch as L
@@ -30,7 +31,7 @@ class StateCheckpoint(Checkpoint):
     """
 
     def __init__(self, facade: Any) -> None:
-        self._facade = facade
+        self._facade = weakref.proxy(facade)  # the trainer holds this callback
         self.best_model_path = ""
         self.best_model_score: torch.Tensor | None = None
 

@@ -1,0 +1,152 @@
+"""Saving on every better loss, and loading, through the trainer."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import Classifier
+from zae_engine.schedulers import CosineAnnealingScheduler, SchedulerChain, WarmUpScheduler
+from zae_engine.trainer.addons import StateManagerAddon
+
+Saving = Classifier.add_on(StateManagerAddon)
+
+
+def chain(optimizer):
+    return SchedulerChain(WarmUpScheduler(optimizer, 2), CosineAnnealingScheduler(optimizer, 20))
+
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+@pytest.fixture(params=["ckpt", "safetensor"])
+def saved(request, make, loader, tmp_path):
+    trainer = make(
+        Saving,
+        optimizer=torch.optim.Adam,
+        scheduler=chain,
+        save_path=str(tmp_path / "a" / "b"),
+        save_format=request.param,
+    )
+    trainer.run(2, loader)
+    return trainer
+
+
+def test_files_have_the_names_of_0_7_6_and_nothing_is_left_beside(saved):
+    assert sorted(os.listdir(saved.save_path)) == [f"model.{saved.save_format}", "optimizer.zae", "scheduler.zae"]
+
+
+def test_a_new_trainer_loads_what_was_saved(saved, make, loader):
+    saved.save_state()
+    twin = make(
+        Saving, optimizer=torch.optim.Adam, scheduler=chain, save_path=saved.save_path, save_format=saved.save_format
+    )
+    twin.load_state()
+    for part in ("model", "optimizer", "scheduler"):
+        assert equal(getattr(twin, part).state_dict(), getattr(saved, part).state_dict()), part
+    for trainer in (saved, twin):
+        torch.manual_seed(3)
+        trainer.run(1, loader)
+    assert equal(twin.model.state_dict(), saved.model.state_dict())
+    assert twin.optimizer.param_groups[0]["lr"] == saved.optimizer.param_groups[0]["lr"]
+
+
+def test_only_a_better_epoch_is_saved(make, loader, tmp_path):
+    class Watching(Saving):
+        saves = 0
+
+        def save_state(self):
+            self.saves += 1
+            super().save_state()
+
+    trainer = make(Watching, save_path=str(tmp_path))
+    assert trainer.check_better(0, 0.5)
+    assert not trainer.check_better(1, 0.6)
+    assert not trainer.check_better(2, float("nan"))
+    assert trainer.check_better(3, 0.4)
+    assert trainer.saves == 2
+
+
+def test_overridden_methods_are_honoured_in_a_subclass_and_in_a_further_add_on(make, loader, tmp_path):
+    class Picky(Saving):
+        def check_better(self, cur_epoch, cur_loss):
+            better = super().check_better(cur_epoch, cur_loss)
+            assert not better or os.path.exists(self.state_file("model"))  # written by now
+            return better
+
+    class Naming:
+        @classmethod
+        def apply(cls, base_cls):
+            class NamingTrainer(base_cls):
+                def save_model(self, filename):
+                    super().save_model(filename)
+                    torch.save({}, filename + ".extra")
+
+            return NamingTrainer
+
+    trainer = make(Picky.add_on(Naming), save_path=str(tmp_path))
+    trainer.run(1, loader)
+    assert (tmp_path / "model.ckpt.extra").exists()
+
+
+def test_what_a_trainer_does_not_have_is_neither_saved_nor_wanted(make, loader, tmp_path):
+    trainer = make(Saving, save_path=str(tmp_path))
+    trainer.run(1, loader)
+    assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae"]
+    trainer.load_state()
+    tester = make(Saving, optimizer=None, mode="test", save_path=str(tmp_path))
+    tester.load_state()
+    assert equal(tester.model.state_dict(), trainer.model.state_dict())
+
+
+def test_a_missing_file_is_named_with_its_place_and_nothing_is_loaded(saved, make):
+    twin = make(
+        Saving, optimizer=torch.optim.Adam, scheduler=chain, save_path=saved.save_path, save_format=saved.save_format
+    )
+    before = copy.deepcopy(twin.model.state_dict())
+    os.remove(saved.state_file("scheduler"))
+    with pytest.raises(FileNotFoundError, match=r"scheduler's file 'scheduler.zae' is missing in .*a/b.*optimizer.zae"):
+        twin.load_state()
+    assert equal(before, twin.model.state_dict())
+
+
+def test_bad_keywords(make, tmp_path):
+    with pytest.raises(ValueError, match=r"save_format='pickle'.*\"ckpt\" and \"safetensor\""):
+        make(Saving, save_path=str(tmp_path), save_format="pickle")
+    with pytest.raises(TypeError, match="save_path"):
+        make(Saving)
+
+
+def test_weights_that_share_memory_can_be_saved_as_safetensors(make, tmp_path):
+    model = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 10, bias=False))
+    model[1].weight = model[0].weight
+    trainer = make(Saving, model=model, save_path=str(tmp_path), save_format="safetensor")
+    trainer.save_state()
+    expected = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        model[0].weight.zero_()
+    trainer.load_state()
+    assert equal(model.state_dict(), expected)
+    assert model[0].weight is model[1].weight
+
+
+def test_a_failed_write_leaves_the_old_file(make, tmp_path, monkeypatch):
+    trainer = make(Saving, save_path=str(tmp_path))
+    trainer.save_state()
+    before = (tmp_path / "model.ckpt").read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        trainer.save_state()
+    assert (tmp_path / "model.ckpt").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae"]

@@ -1,0 +1,111 @@
+"""Our Neptune logger in anyone's L.Trainer, and a start that waits for nobody."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import socket
+import threading
+import time
+
+import lightning.pytorch as L
+import pytest
+import torch
+from zae_lightning.loggers import neptune as ours
+from zae_lightning.loggers.neptune import NeptuneLogger, start_neptune
+
+from zae_engine.trainer.addons import read_offline_run
+
+OFFLINE = {"project": "w/p", "mode": "offline", "capture_hardware_metrics": False}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def token(address):
+    return base64.b64encode(json.dumps({"api_address": address, "api_key": "x"}).encode()).decode()
+
+
+def test_it_logs_for_a_lightning_module_of_anyone():
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 1)
+            self.save_hyperparameters({"width": 2})
+
+        def training_step(self, batch, batch_idx):
+            loss = self.layer(batch).sum()
+            self.log("loss", loss)
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    logger = NeptuneLogger(prefix="training", **OFFLINE)
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=2, logger=logger, log_every_n_steps=1, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Module(), torch.utils.data.DataLoader(torch.ones(3, 2)))
+    logger.experiment.stop()
+    run = read_offline_run(".neptune")
+    assert [point.step for point in run["training/loss"]] == list(range(6))
+    assert run.values_set["training/parameters/width"] == 2
+
+
+def test_what_is_no_number_is_kept_as_a_word():
+    logger = NeptuneLogger(**OFFLINE)
+    for step, value in enumerate([1.0, math.nan, math.inf, 2.0]):
+        logger.log_metrics({"loss": value}, step)
+    logger.experiment.stop()
+    run = read_offline_run(".neptune")
+    assert [(point.step, point.value) for point in run["loss"]] == [(0, 1.0), (3, 2.0)]
+    assert [(point.step, point.value) for point in run["loss_not_finite"]] == [(1, "nan"), (2, "inf")]
+
+
+@pytest.fixture
+def silent_service():
+    """Accepts connections and never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    server.close()
+
+
+def test_a_service_that_accepts_and_never_answers_is_not_waited_for(silent_service, monkeypatch):
+    monkeypatch.setattr(ours, "START_SECONDS", 0.5)
+    start = time.monotonic()
+    with pytest.warns(UserWarning, match=rf"{silent_service} cannot be used \(TimeoutError: no answer within"):
+        run = start_neptune({"project_name": "w/p", "api_tkn": token(silent_service)})
+    assert time.monotonic() - start < 60
+    assert run.is_live()
+    assert run.is_offline
+    run.stop()
+    assert not run.is_live()
+
+
+def test_an_address_where_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"https://127.0.0.1:{server.getsockname()[1]}"
+    with pytest.warns(UserWarning, match=rf"{address} cannot be used \(ConnectionRefusedError"):
+        run = start_neptune({"project_name": "w/p", "api_tkn": token(address)})
+    run.stop()
+
+
+def test_a_result_that_comes_too_late_is_discarded():
+    discarded = threading.Event()
+    release = threading.Event()
+
+    def slow():
+        release.wait(10)
+        return "late"
+
+    with pytest.raises(TimeoutError):
+        ours._within(0.05, slow, discard=lambda result: discarded.set() if result == "late" else None)
+    release.set()
+    assert discarded.wait(10)
+    assert ours._within(5, lambda: "in time") == "in time"
+    with pytest.raises(ZeroDivisionError):
+        ours._within(5, lambda: 1 / 0)

@@ -219,3 +219,25 @@ def test_a_filter_that_the_user_sets_within_a_run_stays(make, loader):
     with warnings.catch_warnings():
         make(Filtering).run(1, loader)
         assert any(entry[1] and entry[1].match("a filter of my own") for entry in warnings.filters)
+
+
+def test_an_exit_of_the_users_own_stays_one_even_if_it_comes_from_an_interrupt(make, loader):
+    class Exiting(Classifier):
+        def train_step(self, batch):
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                sys.exit(1)
+
+    with pytest.raises(SystemExit):
+        make(Exiting).run(1, loader)
+
+
+def test_ctrl_c_surfaces_while_wandb_has_replaced_sys_exit(make, loader, monkeypatch):
+    def replaced(code=0, _exit=sys.exit):
+        _exit(code)
+
+    monkeypatch.setattr(sys, "exit", replaced)
+    trainer = make(Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(2, loader)

@@ -12,15 +12,17 @@ def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) >= 3
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     names: dict[str, object] = {"__name__": "__main__"}
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         for block in blocks:
             exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "model.pt").exists()
+    assert (tmp_path / "checkpoints" / "model.ckpt").exists()
     trainer = names["trainer"]
-    trainer.run(1, names["train"])
-    assert len(trainer.kept["loss"]) == 25
+    assert len(trainer.get_loss_history("train")) == 75
 
 
 def test_the_two_commands_name_sessions_that_exist():

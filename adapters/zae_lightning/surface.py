@@ -46,13 +46,12 @@ def original_of(error: BaseException | None) -> BaseException | None:
     """
     if isinstance(error, StepStopped):
         return error.original
-    if isinstance(error, (SystemExit, ValueError)) and isinstance(error.__context__, KeyboardInterrupt):
-        # Whose exit is it? Lightning's own comes from its outermost function; one of the user's from within its loops.
-        # (The innermost frame does not tell: wandb replaces sys.exit.) The name is Lightning's own; the tests of
-        # interrupts in tests/zae_lightning/test_runtime.py fail if it changes.
-        if _innermost_of_lightning(error) == "_call_and_handle_interrupt":
-            return error.__context__
-    return None
+    if not isinstance(error, (SystemExit, ValueError)) or not isinstance(error.__context__, KeyboardInterrupt):
+        return None
+    # Whose exit is it? Lightning's own comes from its outermost function; one of the user's from within its loops. (The
+    # innermost frame does not tell: wandb replaces sys.exit.) The name is private to Lightning; the tests of interrupts
+    # in tests/zae_lightning/test_runtime.py fail if it changes.
+    return error.__context__ if _innermost_of_lightning(error) == "_call_and_handle_interrupt" else None
 
 
 def _innermost_of_lightning(error: BaseException) -> str:

@@ -36,8 +36,17 @@ def observe(trainer: Any) -> dict[str, Any]:
         "best epoch": (trainer.weight_buffer.get("epoch") or [None])[-1],
         "counts": (trainer.n_data, trainer.n_valid_data, trainer.batch_size, trainer.valid_batch_size),
         "trace": trainer.trace,
+        "saved model": saved_model(trainer),
         "random state": torch.get_rng_state(),
     }
+
+
+def saved_model(trainer: Any) -> Any:
+    """Return what StateManagerAddon has written of the model, if it is there."""
+    path = Path(getattr(trainer, "save_path", "")) / "model.ckpt"
+    if not hasattr(trainer, "save_path") or not path.exists():
+        return None
+    return {key: value.detach() for key, value in torch.load(path, weights_only=True).items()}
 
 
 def main(which: str, file: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +16,26 @@ from tests.parity import oracle, scenarios
 PLAY = Path(__file__).with_name("play.py")
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("parity")
-    oracle.fetch()  # fails, and does not skip, where upstream cannot be had
+def play(folder: Path, environment: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Play all scenarios on both packages; fails, and does not skip, where upstream cannot be had."""
+    oracle.fetch()
     processes = {
-        which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)])
+        which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)], env=environment)
         for which in ("upstream", "ours")
     }
     for which, process in processes.items():
         assert process.wait() == 0, f"playing the scenarios on {which} failed"
     return {which: torch.load(folder / which, weights_only=False) for which in processes}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return play(tmp_path_factory.mktemp("parity"), dict(os.environ))
+
+
+@pytest.fixture(scope="module")
+def played_with_state_manager(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return play(tmp_path_factory.mktemp("saving"), {**os.environ, "ZAE_PARITY_SAVING": "ckpt"})
 
 
 def differences(theirs: Any, ours: Any, path: str) -> list[str]:
@@ -55,6 +65,21 @@ def test_scenario_is_identical_on_upstream_and_here(name, played):
     theirs, ours = played["upstream"][name], played["ours"][name]
     assert "error" not in theirs, f"upstream cannot run this scenario:\n{theirs['error']}"
     assert "error" not in ours, ours["error"]
+    found = differences(theirs, ours, name)
+    assert not found, "theirs / ours:\n" + "\n".join(found[:10])
+
+
+UNSAVEABLE_UPSTREAM = {"optimizer_and_scheduler_that_only_look_like_torchs"}  # a scheduler without state_dict
+
+
+@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+def test_scenario_is_identical_with_the_state_manager_added(name, played_with_state_manager):
+    theirs, ours = played_with_state_manager["upstream"][name], played_with_state_manager["ours"][name]
+    assert "error" not in ours, ours["error"]
+    if name in UNSAVEABLE_UPSTREAM:
+        assert "error" in theirs
+        return
+    assert "error" not in theirs, theirs["error"]
     found = differences(theirs, ours, name)
     assert not found, "theirs / ours:\n" + "\n".join(found[:10])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from zae_engine.trainer import Trainer
 
+SAVING = os.environ.get("ZAE_PARITY_SAVING", "")  # a format: every trainer has StateManagerAddon
 SCENARIOS: dict[str, Callable[[], Any]] = {}
 
 
@@ -94,6 +97,11 @@ def build(cls: type = Traced, model: nn.Module | None = None, optimizer: Any = N
     optimizer = optimizer(model) if optimizer else torch.optim.Adam(model.parameters(), lr=0.01)
     scheduler = scheduler(optimizer) if scheduler else constant(optimizer)
     kwargs.setdefault("log_bar", False)
+    if SAVING:
+        from zae_engine.trainer.addons import StateManagerAddon
+
+        cls = cls.add_on(StateManagerAddon)
+        kwargs |= {"save_path": tempfile.mkdtemp(), "save_format": SAVING}
     return cls(model, torch.device("cpu"), kwargs.pop("mode", "train"), optimizer, scheduler, **kwargs)
 
 

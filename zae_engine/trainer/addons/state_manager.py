@@ -21,8 +21,8 @@ class StateManagerAddon(AddOnBase):
 
     Three files are written, by the names and in the formats of zae-engine 0.7.6, which can read them and whose files
     can be read here: ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae``
-    (pickles). Each is written beside and put in its place at once. What the trainer does not have, a scheduler say, is
-    not written.
+    (pickles). Each is written beside and put in its place at once. What the trainer does not have, a scheduler say, or
+    what has no ``state_dict``, is not written.
 
     The trainer has, and a subclass may override: ``save_state()``, ``load_state()``, ``save_model(filename)``,
     ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's file.
@@ -86,13 +86,13 @@ class StateManagerAddon(AddOnBase):
                 state_files.write_model(filename, self.model.state_dict(), self.save_format)
 
             def save_optimizer(self) -> None:
-                """Save the optimizer's state, if there is an optimizer."""
-                if self.optimizer is not None:
+                """Save the optimizer's state, if there is an optimizer that can give it."""
+                if hasattr(self.optimizer, "state_dict"):
                     state_files.write_zae(self.state_file("optimizer"), self.optimizer.state_dict())
 
             def save_scheduler(self) -> None:
-                """Save the scheduler's state, if there is a scheduler."""
-                if self.scheduler is not None:
+                """Save the scheduler's state, if there is a scheduler that can give it."""
+                if hasattr(self.scheduler, "state_dict"):
                     state_files.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
 
             def load_state(self) -> None:
@@ -107,7 +107,9 @@ class StateManagerAddon(AddOnBase):
                 ValueError
                     If a file cannot be read.
                 """
-                parts = [part for part in ("model", "optimizer", "scheduler") if getattr(self, part) is not None]
+                parts = [
+                    part for part in ("model", "optimizer", "scheduler") if hasattr(getattr(self, part), "state_dict")
+                ]
                 states = {part: self._read_state(part) for part in parts}
                 for part, state in states.items():
                     getattr(self, part).load_state_dict(state)

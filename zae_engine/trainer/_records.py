@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from abc import ABC
 from collections import defaultdict
 from typing import Any
@@ -96,12 +98,14 @@ class Records(ABC):
         Returns
         -------
         dict of str to str
-            ``"Batch"``, ``"LR"`` and the means to six places. Override it to show something else.
+            ``"Batch"``, ``"LR"`` and the means to six places; keys whose values are no numbers are left out. Override
+            it to show something else.
         """
         log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
         for key, values in (self.log_train if self.mode == "train" else self.log_test).items():
             if "output" not in key:
-                log[key] = f"{mean(values):.6f}"
+                with contextlib.suppress(TypeError, ValueError):
+                    log[key] = f"{mean(values):.6f}"
         return log
 
     def toggle(self, mode: str | None = None) -> None:
@@ -118,14 +122,15 @@ class Records(ABC):
         cur_epoch : int
             Index of the epoch, from 0.
         cur_loss : float
-            Mean test loss of the epoch, or mean training loss without validation. A ``nan`` is never better.
+            Mean test loss of the epoch, or mean training loss without validation. One that is ``nan`` or infinite is
+            never better.
 
         Returns
         -------
         bool
             Whether it is better.
         """
-        if not cur_loss < self.loss_buffer:
+        if not (math.isfinite(cur_loss) and cur_loss < self.loss_buffer):
             return False
         self.weight_buffer["epoch"] = [cur_epoch]
         self.weight_buffer["weight"] = [weights.copy_of(self.model)]

@@ -12,7 +12,6 @@ from .autocast import Autocast
 from .feed import LoggerFeed
 
 if TYPE_CHECKING:
-    from ._trainer import Trainer
     from .display import Display
 
 
@@ -54,10 +53,3 @@ class State:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run under way."""
         return {**self.__dict__, "display": None, "backward": None, "optimizer_step": None, "step": {}}
-
-
-def is_overridden(trainer: Trainer, name: str) -> bool:
-    """Whether a subclass, an add-on, or an assignment on class or instance has replaced a method of `Trainer`."""
-    from ._trainer import ORIGINALS
-
-    return getattr(getattr(trainer, name), "__func__", None) is not ORIGINALS[name]

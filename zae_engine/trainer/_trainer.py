@@ -11,10 +11,11 @@ from torch import optim
 from . import checks, devices, steps
 from ._placement import Placement
 from ._records import Records
-from ._state import State, is_overridden
+from ._state import State
 from .addons.core import T
 from .addons.install import install, reduce
 from .hooks import EpochHooks, RunHooks
+from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ class Trainer(Records, Placement):
         raise NotImplementedError("test_step must be implemented by subclasses")
 
 
-ORIGINALS = {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging")}
+ORIGINALS.update({name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging")})
 
 
 def _lightning() -> Any:

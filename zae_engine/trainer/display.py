@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ._state import is_overridden
 from .history import RunningMeans, learning_rate, mean
+from .overrides import is_overridden
 
 if TYPE_CHECKING:
     from ._trainer import Trainer

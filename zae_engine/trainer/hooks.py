@@ -15,9 +15,9 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from . import checks, steps
-from ._state import is_overridden
 from .display import Display
 from .history import mean
+from .overrides import is_overridden
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -192,6 +192,7 @@ class RunHooks(EpochHooks):
         trainer = self.trainer
         self._mode = trainer.mode
         self._epoch = trainer.progress_checker.get_epoch() - 1
+        self._outer_display = trainer._zae_state.display  # of a run that this one is within
         self.display = Display(trainer, self._epoch + self.n_epoch)
         trainer._zae_state.display = self.display
         trainer._zae_state.feed.introduce(trainer)
@@ -200,7 +201,7 @@ class RunHooks(EpochHooks):
     def __exit__(self, *exception: object) -> None:
         trainer = self.trainer
         trainer._zae_state.feed.save(trainer.loggers)
-        trainer._zae_state.display = None
+        trainer._zae_state.display = self._outer_display
         if self._validating:  # broken off by an exception
             trainer.mode = self._mode
         self.display.close()

@@ -13,7 +13,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import checks
-from ._state import is_overridden
+from .overrides import is_overridden
 
 if TYPE_CHECKING:
     from ._trainer import Trainer

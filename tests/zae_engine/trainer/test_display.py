@@ -98,8 +98,10 @@ def test_words_among_the_logs_do_not_stop_the_bar(make, loader, capfd):
         def train_step(self, batch):
             return {**super().train_step(batch), "word": "a", "pair": batch[0][: len(self.log_train["word"]) + 1]}
 
-    make(Wordy, log_bar=True).run(1, loader)
+    trainer = make(Wordy, log_bar=True)
+    trainer.run(1, loader)
     assert "loss=" in capfd.readouterr().err
+    assert sorted(trainer.print_log(1, 1)) == ["Batch", "LR", "acc", "loss"]
 
 
 def test_lightning_says_nothing_of_itself_and_the_users_warnings_pass(tmp_path):

@@ -147,7 +147,7 @@ def test_best_weights_are_a_copy_and_only_one_is_held(make, loader):
     assert same(trainer.model.state_dict(), seen[best][2])
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
 def test_a_loss_that_is_no_number_is_never_better(make, loss):
     trainer = make()
     assert not trainer.check_better(0, loss)

@@ -92,11 +92,9 @@ class Display:
         if trainer.mode == "test" or validated:
             parts.append(_summary("test", self._losses.get("test", {}) | trainer.test_metrics))
         line = " | ".join(part for part in parts if part)
-        if self._bar is None:
-            print(line, file=sys.stderr)
-        else:
+        if self._bar is not None:
             self._bar.clear()
-            print(line, file=sys.stderr)
+        sys.stderr.write(f"{line}\n")  # in one piece, also where runs go on in several threads
 
     def close(self) -> None:
         """Remove the bar."""

@@ -57,6 +57,13 @@ class StepModule(L.LightningModule):
         self._schedulers: list[Any] = []
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set plain values directly: Lightning notes a hook's name here forty times a step, and torch looks into it."""
+        if (value is None or type(value) in (str, dict)) and name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     # In an L.Trainer of the user's own, the hooks begin and end with its work; otherwise with the run.
 
     def setup(self, stage: str) -> None:

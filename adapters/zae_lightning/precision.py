@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal
@@ -56,5 +57,10 @@ def precision_for(autocast: Any) -> Precision:
 
 
 def _requires_closure(optimizer: Any) -> bool:
-    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return _has_required_closure(type(optimizer).step)
+
+
+@functools.lru_cache(maxsize=128)
+def _has_required_closure(step: Callable[..., Any]) -> bool:
+    parameter = inspect.signature(step).parameters.get("closure")
     return parameter is not None and parameter.default is inspect.Parameter.empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ class StepStopped(BaseException):
 
 def surfaces(function: F) -> F:
     """Let a `StopIteration` from the user's code pass through Lightning."""
+    # Lightning looks at the signature of a step at every batch: have it ready.
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -60,7 +60,7 @@ class Records(ABC):
         if "loss" in kept:
             (self.loss_history_train if train else self.loss_history_test).append(kept["loss"])
         if train:
-            self._zae_state.feed.train_step(self.loggers, kept, self.optimizer)
+            self._zae_state.feed.train_step(self, kept)  # type: ignore[arg-type]  # self is a Trainer
 
     def log_reset(self, epoch_end: bool = False) -> None:
         """Clear both logs, and with ``epoch_end=True`` the metrics too."""
@@ -103,9 +103,9 @@ class Records(ABC):
         """
         log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
         for key, values in (self.log_train if self.mode == "train" else self.log_test).items():
-            if "output" not in key:
-                with contextlib.suppress(TypeError, ValueError):
-                    log[key] = f"{mean(values):.6f}"
+            if "output" not in str(key):
+                with contextlib.suppress(Exception):  # whatever it is, it has no mean
+                    log[str(key)] = f"{mean(values):.6f}"
         return log
 
     def toggle(self, mode: str | None = None) -> None:

@@ -31,6 +31,10 @@ class State:
         What the latest `run_batch` got from the user's step.
     clip_due : bool
         Whether the gradients of the batch in hand are still to be clipped, after Lightning has unscaled them.
+    rate : float or None
+        The learning rate of the update in hand, where the scheduler has changed it since.
+    running : int
+        How many runs and epochs are under way, one within another.
     autocast : Autocast
         The precision of forward passes.
     feed : LoggerFeed
@@ -46,10 +50,12 @@ class State:
     optimizer_step: Callable[[], None] | None = None
     step: Mapping[str, Any] = field(default_factory=dict)
     clip_due: bool = False
+    rate: float | None = None
+    running: int = 0
     autocast: Autocast = field(default_factory=Autocast)
     feed: LoggerFeed = field(default_factory=LoggerFeed)
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run under way."""
-        return {**self.__dict__, "display": None, "backward": None, "optimizer_step": None, "step": {}}
+        return {**self.__dict__, "display": None, "running": 0, "backward": None, "optimizer_step": None, "step": {}}

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.parameter import UninitializedParameter
 
 from .history import learning_rate, mean
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
 
-ROWS_AT_ONCE = 50
-SECONDS_AT_MOST = 2.0
-
 
 class LoggerFeed:
-    """Hands every training step and every test epoch to a trainer's loggers, in order.
+    """Hands every training step and every test epoch to a trainer's loggers, in order and at once.
 
-    A training step is logged under its own names (``loss``, ``acc``) with the learning rate as ``lr``; a test epoch as
-    means, ``test_<name>``; metrics as ``train_<name>`` and ``test_<name>``. The step number goes up by one a training
-    batch and never back, over all runs. Rows wait until there are fifty, or two seconds have passed, or an epoch or a
-    run ends, so that values are read from the device in bulk.
+    A training step is logged under its own names (``loss``, ``acc``) with the learning rate that it was made with as
+    ``lr``; a test epoch as means, ``test_<name>``; metrics as ``train_<name>`` and ``test_<name>``. The step number
+    goes up by one a training batch and never back, over all runs.
 
     A logger that fails costs one warning, not the run.
     """
 
     def __init__(self) -> None:
         self.step = 0
-        self._rows: list[tuple[int, Mapping[str, Any]]] = []
-        self._since = time.monotonic()
+        self.epochs = 0
+        self._latest_epoch_step = {"train": -1, "test": -1}
         self._failed: list[Any] = []
         self._introduced: list[Any] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the loggers out: they belong to this process."""
+        return {**self.__dict__, "_failed": [], "_introduced": []}
 
     def introduce(self, trainer: Trainer) -> None:
         """Log the trainer's hyper-parameters, once to each logger."""
@@ -43,47 +44,41 @@ class LoggerFeed:
                 self._introduced.append(logger)
                 self._call(logger, "log_hyperparams", hyperparameters(trainer))
 
-    def train_step(self, loggers: Sequence[Any], step_dict: Mapping[str, Any], optimizer: Any) -> None:
-        """Take a training step."""
+    def train_step(self, trainer: Trainer, step_dict: Mapping[Any, Any]) -> None:
+        """Log a training step."""
         self.step += 1
-        if not loggers:
-            return
-        values = {key: value for key, value in step_dict.items() if "output" not in key}
-        self._rows.append((self.step - 1, {"lr": learning_rate(optimizer), **values}))
-        if len(self._rows) >= ROWS_AT_ONCE or time.monotonic() - self._since > SECONDS_AT_MOST:
-            self.flush(loggers)
+        if trainer.loggers:
+            state = trainer._zae_state
+            if not state.running:
+                self.introduce(trainer)
+            rate = learning_rate(trainer.optimizer) if state.rate is None else state.rate
+            self._log(trainer.loggers, {"lr": rate, **_numbers(step_dict)}, self.step - 1)
 
-    def epoch(self, trainer: Trainer) -> None:
-        """Take the results of an epoch: in test mode its means, in both modes the metrics."""
+    def epoch(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+        """Log the results of an epoch: in test mode its means, in both modes the metrics."""
+        self.epochs += 1
         if not trainer.loggers:
             return
-        test = trainer.mode == "test"
+        mode = trainer.mode
         values: dict[str, Any] = {}
-        for key, logged in trainer.log_test.items() if test else ():
-            if "output" not in key:
-                try:
+        for key, logged in trainer.log_test.items() if mode == "test" else ():
+            if "output" not in str(key):
+                with contextlib.suppress(Exception):  # no numbers
                     values[f"test_{key}"] = mean(logged)
-                except (TypeError, ValueError):  # no numbers
-                    continue
-        values |= {
-            f"{trainer.mode}_{k}": v for k, v in (trainer.test_metrics if test else trainer.train_metrics).items()
-        }
-        self._rows.append((max(self.step - 1, 0), values))
-        self.flush(trainer.loggers)
-
-    def flush(self, loggers: Sequence[Any]) -> None:
-        """Hand over what has waited."""
-        rows, self._rows, self._since = self._rows, [], time.monotonic()
-        for step, values in rows:
-            numbers = {key: number for key, value in values.items() if (number := _number(value)) is not None}
-            for logger in loggers if numbers else ():
-                self._call(logger, "log_metrics", numbers, step)
+        for key, value in metrics.items():
+            name = f"{mode}_{key}"
+            values[f"{name}_metric" if name in values else name] = value
+        step = self._latest_epoch_step[mode] = max(self.step - 1, self._latest_epoch_step[mode] + 1)
+        self._log(trainer.loggers, _numbers(values), step)
 
     def save(self, loggers: Sequence[Any]) -> None:
-        """Hand over what has waited, and have the loggers write it out."""
-        self.flush(loggers)
+        """Have the loggers write out what they have."""
         for logger in loggers:
             self._call(logger, "save")
+
+    def _log(self, loggers: Sequence[Any], values: dict[str, float], step: int) -> None:
+        for logger in loggers if values else ():
+            self._call(logger, "log_metrics", values, step)
 
     def _call(self, logger: Any, method: str, *arguments: Any) -> None:
         try:
@@ -112,7 +107,11 @@ def hyperparameters(trainer: Trainer) -> dict[str, Any]:
         Plain strings and numbers; an optimizer's defaults stand under ``optimizer.<name>``.
     """
     optimizer, model = trainer.optimizer, trainer.model
-    parameters = list(model.parameters()) if isinstance(model, torch.nn.Module) else []
+    parameters = [
+        parameter
+        for parameter in (model.parameters() if isinstance(model, torch.nn.Module) else ())
+        if not isinstance(parameter, UninitializedParameter)
+    ]
     values: dict[str, Any] = {
         "mode": trainer.mode,
         "model": type(model).__name__,
@@ -128,11 +127,16 @@ def hyperparameters(trainer: Trainer) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _number(value: Any) -> float | None:
-    """Return a value as a float; None if it is no single number."""
-    if isinstance(value, torch.Tensor):
-        return float(value) if value.numel() == 1 else None
+def _numbers(values: Mapping[Any, Any]) -> dict[str, float]:
+    return {str(key): number for key, value in values.items() if (number := _number(key, value)) is not None}
+
+
+def _number(key: Any, value: Any) -> float | None:
+    """Return a value as a float; None if it is no single number, or the output of a batch of one."""
     try:
+        if isinstance(value, torch.Tensor):
+            is_single = value.dim() == 0 if "output" in str(key) else value.numel() == 1
+            return float(value) if is_single else None
         return float(value) if not isinstance(value, (str, bytes)) else None
-    except (TypeError, ValueError):
+    except Exception:  # whatever it is, it is no number
         return None

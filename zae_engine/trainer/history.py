@@ -69,7 +69,7 @@ class RunningMeans:
         """Return the mean of every key up to now."""
         means = {}
         for key, values in self._log.items():
-            if "output" in key or not len(values):
+            if "output" in str(key) or not len(values):
                 continue
             count, total = self._sums.get(key, (0, 0.0))
             if count > len(values):  # the log was cleared behind our back
@@ -77,8 +77,8 @@ class RunningMeans:
             try:
                 new = values[count:]
                 total += mean(new) * len(new) if len(new) else 0.0
-            except (TypeError, ValueError, RuntimeError):
+            except Exception:  # whatever it is, it has no mean
                 continue
             self._sums[key] = (len(values), total)
-            means[key] = total / len(values)
+            means[str(key)] = total / len(values)
         return means

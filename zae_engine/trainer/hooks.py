@@ -132,11 +132,14 @@ class EpochHooks:
 
     def __enter__(self) -> EpochHooks:
         self.display = self._shared_display or Display(self.trainer)
-        self.trainer._zae_state.feed.introduce(self.trainer)
+        self.trainer._zae_state.running += 1
+        if self.trainer.mode == "train":
+            self.trainer._zae_state.feed.introduce(self.trainer)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.trainer._zae_state.feed.save(self.trainer.loggers)
+        self.trainer._zae_state.running -= 1
         if self._shared_display is None:
             self.display.close()
         self._let_go()
@@ -156,8 +159,9 @@ class EpochHooks:
         trainer = self.trainer
         self.display.end()
         metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
-        metrics.update(checks.metrics(trainer.metric_on_epoch_end()))
-        trainer._zae_state.feed.epoch(trainer)
+        new = checks.metrics(trainer.metric_on_epoch_end())
+        metrics.update(new)
+        trainer._zae_state.feed.epoch(trainer, new)
 
     def validation_starts(self) -> None:
         """Do nothing: there is no validation outside `run`."""
@@ -195,12 +199,14 @@ class RunHooks(EpochHooks):
         self._outer_display = trainer._zae_state.display  # of a run that this one is within
         self.display = Display(trainer, self._epoch + self.n_epoch)
         trainer._zae_state.display = self.display
+        trainer._zae_state.running += 1
         trainer._zae_state.feed.introduce(trainer)
         return self
 
     def __exit__(self, *exception: object) -> None:
         trainer = self.trainer
         trainer._zae_state.feed.save(trainer.loggers)
+        trainer._zae_state.running -= 1
         trainer._zae_state.display = self._outer_display
         if self._validating:  # broken off by an exception
             trainer.mode = self._mode
@@ -241,16 +247,22 @@ class RunHooks(EpochHooks):
         self._validated = False
         self.display.epoch = self._epoch + 1
         trainer._data_count(initial=True)
-        trainer.run_epoch(self.loader, **self.kwargs)
-        self.display.end()
+        self._own_epoch(self.loader)
         if self.valid_loader is not None:
             self._validating = True
             trainer.toggle("test")
-            trainer.run_epoch(self.valid_loader, **self.kwargs)
-            self.display.end()
+            self._own_epoch(self.valid_loader)
             trainer.toggle(self._mode)
             self._validating, self._validated = False, True
         self._end_epoch()
+
+    def _own_epoch(self, loader: Any) -> None:
+        trainer, feed = self.trainer, self.trainer._zae_state.feed
+        logged = feed.epochs
+        trainer.run_epoch(loader, **self.kwargs)
+        self.display.end()
+        if feed.epochs == logged:  # it has not called Trainer's
+            feed.epoch(trainer, trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics)
 
     def _end_epoch(self) -> None:
         trainer = self.trainer

@@ -13,6 +13,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import checks
+from .history import learning_rate
 from .overrides import is_overridden
 
 if TYPE_CHECKING:
@@ -88,9 +89,12 @@ def update(trainer: Trainer, loss: Any) -> None:
 
 def finish(trainer: Trainer, step_dict: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
     """Do what follows the optimizer's step: the scheduler if it goes by batches, the log, the step count."""
+    state = trainer._zae_state
     if trainer.mode == "train" and trainer.scheduler_step_on_batch:
+        state.rate = learning_rate(trainer.optimizer)
         step_scheduler(trainer, step_dict["loss"], kwargs)
     trainer.logging(step_dict)  # type: ignore[arg-type]
+    state.rate = None
     trainer.progress_checker.update_step()
 
 

@@ -82,12 +82,18 @@ class NeptuneLogger(Logger):
         step : int, optional
             The step of all values.
         """
+        errors: list[Exception] = []
         for key, value in metrics.items():
             path = self._prefix + key
-            if math.isfinite(value):
-                self.experiment[path].append(float(value), step=step)
-            else:
-                self.experiment[f"{path}_not_finite"].append(str(value), step=step)
+            try:
+                if math.isfinite(value):
+                    self.experiment[path].append(float(value), step=step)
+                else:
+                    self.experiment[f"{path}_not_finite"].append(str(value), step=step)
+            except Exception as error:  # a name that Neptune does not take; the others are logged
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -134,7 +140,7 @@ def start_neptune(params: Mapping[str, Any]) -> Any:
         token = arguments.get("api_token") or os.environ.get("NEPTUNE_API_TOKEN", "")
         try:
             _within(PROBE_SECONDS, lambda: _probe(_address(token)))
-            return _answering(_within(START_SECONDS, lambda: neptune.init_run(**arguments), discard=_stop))
+            return answering(_within(START_SECONDS, lambda: neptune.init_run(**arguments), discard=_stop))
         except Exception as error:
             reason = str(error).strip().splitlines()
             warnings.warn(
@@ -147,8 +153,9 @@ def start_neptune(params: Mapping[str, Any]) -> Any:
             )
         arguments["mode"] = "offline"
         arguments.setdefault("capture_hardware_metrics", False)  # nobody watches them
+        arguments.pop("with_id", None)  # a run of the service's, which cannot be gone on with
         mode = "offline"
-    return _answering(neptune.init_run(**arguments), is_offline=mode == "offline")
+    return answering(neptune.init_run(**arguments), is_offline=mode == "offline")
 
 
 def stop_run(run: Any) -> None:
@@ -156,10 +163,11 @@ def stop_run(run: Any) -> None:
     run.stop(seconds=STOP_SECONDS)
 
 
-def _answering(run: Any, is_offline: bool = False) -> Any:
+def answering(run: Any, is_offline: bool = False) -> Any:
+    """Return the run with an ``is_live()`` that tells whether it goes on."""
     # `_state` is neptune's own; zae-engine 0.7.6 reads it too, and tests/zae_lightning/loggers fails if it changes.
     run.is_live = lambda: run._state.value != "stopped"
-    run.is_offline = is_offline
+    run.is_offline = is_offline or getattr(run, "is_offline", False)
     return run
 
 

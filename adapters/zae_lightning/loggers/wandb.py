@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
+
+_started: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def start_wandb(run: Any = None, **params: Any) -> WandbLogger:
@@ -45,9 +48,17 @@ def init_run(params: Mapping[str, Any]) -> Any:
     import wandb
 
     arguments = dict(params)
-    if wandb.run is not None:  # taken by another trainer, or by the user
+    if wandb.run is not None or any(run.is_live() for run in _started):  # of another trainer, or of the user
         arguments.setdefault("reinit", "create_new")
-    run = wandb.init(**arguments)
-    # A run refuses new attributes by the ordinary way. `_is_finished` is wandb's own flag; a disabled run has none.
-    object.__setattr__(run, "is_live", lambda: not getattr(run, "_is_finished", False))
+    run = answering(wandb.init(**arguments))
+    _started.add(run)
+    return run
+
+
+def answering(run: Any) -> Any:
+    """Return the run with an ``is_live()`` that tells whether it goes on."""
+    if not callable(getattr(run, "is_live", None)):
+        flag = weakref.ref(run)
+        # A run refuses new attributes by the ordinary way. `_is_finished` is wandb's own; a disabled run has none.
+        object.__setattr__(run, "is_live", lambda: not getattr(flag(), "_is_finished", False))
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import Logger
 
@@ -40,10 +41,98 @@ def test_numbers_are_logged_and_nothing_else(make, loader, valid_loader):
     trainer, logger = make(Mixed), Remembering()
     trainer.loggers.append(logger)
     trainer.run(1, loader, valid_loader)
-    assert [sorted(row) for _, row in logger.rows[:3]] == [["acc", "loss", "lr", "number"]] * 3
+    assert [sorted(row) for _, row in logger.rows[:3]] == [["acc", "loss", "lr", "my_output", "number"]] * 3
     assert logger.rows[3] == (2, {"train_score": 0.5})
     assert sorted(logger.rows[4][1]) == ["test_loss", "test_score"]
     assert [step for step, _ in logger.rows] == [0, 1, 2, 2, 2]
+
+
+def test_odd_values_harm_neither_the_run_nor_what_else_is_logged(make, loader, capfd):
+    class Odd(Classifier):
+        def train_step(self, batch):
+            odd = {"z": torch.tensor(1 + 2j), "huge": 10**400, 3: 4.0, "none": None, "list": [1], "n_outputs": 3}
+            return {**super().train_step(batch), **odd, "first_output": batch[1][:1]}
+
+    trainer, logger = make(Odd, log_bar=True), Remembering()
+    trainer.loggers.append(logger)
+    trainer.run(1, loader)
+    assert [sorted(row) for _, row in logger.rows] == [["3", "acc", "loss", "lr", "n_outputs"]] * 3
+
+
+def test_a_lazy_model_is_described_without_being_looked_into(make, loader):
+    model = torch.nn.LazyLinear(2)
+    trainer, logger = make(model=model), Remembering()
+    trainer.loggers.append(logger)
+    trainer.run(1, loader)
+    assert logger.parameters[0]["parameters"] == 0
+
+
+def test_values_that_change_in_place_are_logged_as_they_were(make, loader):
+    class Changing(Classifier):
+        def train_step(self, batch):
+            return {**super().train_step(batch), "bias": self.model.bias.detach()[:1]}
+
+    trainer, logger = make(Changing), Remembering()
+    trainer.loggers.append(logger)
+    trainer.run(1, loader)
+    assert len({row["bias"] for _, row in logger.rows}) == 3
+
+
+def test_batches_outside_a_run_are_logged_at_once(make, loader):
+    trainer, logger = make(), Remembering()
+    trainer.loggers.append(logger)
+    for i, batch in enumerate(loader):
+        trainer.run_batch(batch)
+        assert len(logger.rows) == i + 1
+    assert len(logger.parameters) == 1
+
+
+def test_the_rate_is_the_one_that_the_step_was_made_with(make, loader):
+    trainer, logger = (
+        make(scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5), scheduler_step_on_batch=True),
+        Remembering(),
+    )
+    trainer.loggers.append(logger)
+    trainer.run(1, loader)
+    assert [row["lr"] for _, row in logger.rows] == [0.1, 0.05, 0.025]
+
+
+def test_an_inference_before_the_run_does_not_describe_it(make, loader, valid_loader):
+    trainer, logger = make(), Remembering()
+    trainer.loggers.append(logger)
+    for _ in range(3):
+        trainer.inference(valid_loader)
+    trainer.run(1, loader, valid_loader)
+    assert [(parameters["mode"], parameters["batch_size"]) for parameters in logger.parameters] == [("train", 8)]
+    assert [step for step, row in logger.rows if "test_loss" in row] == [0, 1, 2, 3]
+
+
+def test_metrics_are_logged_when_they_are_new_and_beside_a_mean_of_their_name(make, loader, valid_loader):
+    class Once(Classifier):
+        def metric_on_epoch_end(self):
+            return {"loss": -1.0, **({"once": 1.0} if self.progress_checker.get_epoch() == 1 else {})}
+
+    trainer, logger = make(Once), Remembering()
+    trainer.loggers.append(logger)
+    trainer.run(2, loader, valid_loader)
+    tests = [row for _, row in logger.rows if "test_loss" in row]
+    assert [("test_once" in row, row["test_loss_metric"], row["test_loss"] > 0) for row in tests] == [
+        (True, -1.0, True),
+        (False, -1.0, True),
+    ]
+
+
+def test_an_own_run_epoch_is_logged_too(make, loader, valid_loader):
+    class Own(Classifier):
+        def run_epoch(self, loader, **kwargs):
+            self.log_reset()
+            for batch in loader:
+                self.run_batch(batch)
+
+    trainer, logger = make(Own), Remembering()
+    trainer.loggers.append(logger)
+    trainer.run(2, loader, valid_loader)
+    assert len([row for _, row in logger.rows if "test_loss" in row]) == 2
 
 
 def test_hyperparameters_are_logged_once_to_each_logger(make, loader):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import lightning.pytorch as L
 import pytest
 from lightning.pytorch.callbacks import Checkpoint
@@ -22,9 +25,41 @@ def test_lightning_finds_the_best_state(make, loader, tmp_path):
     assert callback.best_model_path == str(tmp_path / "model.ckpt")
     assert float(callback.best_model_score) == pytest.approx(trainer.loss_buffer)
     assert trainer.callbacks == [callback]
-    twin = StateCheckpoint(trainer)
-    twin.load_state_dict(callback.state_dict())
-    assert twin.best_model_path == callback.best_model_path
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))])
+def test_a_copy_has_a_callback_of_its_own(make, loader, tmp_path, copied):
+    trainer = make(Saving, save_path=str(tmp_path))
+    trainer.run(1, loader)
+    twin = copied(trainer)
+    twin.run(2, loader)
+    (callback,) = twin.callbacks
+    assert float(callback.best_model_score) == pytest.approx(twin.loss_buffer)
+    assert float(trainer.callbacks[0].best_model_score) == pytest.approx(trainer.loss_buffer)
+
+
+def test_nothing_is_best_before_something_has_been_saved(make, loader, tmp_path):
+    (tmp_path / "model.ckpt").write_bytes(b"of an earlier trainer")
+
+    class Bad(Saving):
+        def train_step(self, batch):
+            step = super().train_step(batch)
+            return {"loss": step["loss"] * float("nan")}
+
+    trainer = make(Bad, save_path=str(tmp_path))
+    trainer.run(1, loader)
+    assert trainer.callbacks[0].best_model_path == ""
+    assert trainer.callbacks[0].best_model_score is None
+
+
+def test_the_score_is_of_the_latest_epoch_where_run_epoch_is_overridden(make, loader, tmp_path):
+    class Own(Saving):
+        def run_epoch(self, loader, **kwargs):
+            super().run_epoch(loader, **kwargs)
+
+    trainer = make(Own, save_path=str(tmp_path))
+    trainer.run(3, loader)
+    assert float(trainer.callbacks[0].best_model_score) == pytest.approx(trainer.loss_buffer)
 
 
 def test_it_saves_in_a_lightning_trainer_of_the_users_own(make, loader, tmp_path):

@@ -66,6 +66,24 @@ def test_what_is_no_number_is_kept_as_a_word():
     assert [(point.step, point.value) for point in run["loss_not_finite"]] == [(1, "nan"), (2, "inf")]
 
 
+def test_a_name_that_neptune_does_not_take_leaves_the_others():
+    logger = NeptuneLogger(**OFFLINE)
+    logger.log_metrics({"a": 1.0}, 0)
+    with pytest.raises(Exception, match="a/b"):
+        logger.log_metrics({"a": 2.0, "a/b": 1.0, "loss": 3.0}, 1)
+    logger.experiment.stop()
+    run = read_offline_run(".neptune")
+    assert [point.value for point in run["a"]] == [1.0, 2.0]
+    assert [point.value for point in run["loss"]] == [3.0]
+
+
+def test_a_run_of_the_services_is_gone_on_with_as_a_new_one_offline():
+    with pytest.warns(UserWarning, match="cannot be used"):
+        run = start_neptune({"project_name": "w/p", "api_tkn": "false", "with_id": "AB-1"})
+    assert run.is_offline
+    run.stop()
+
+
 @pytest.fixture
 def silent_service():
     """Accepts connections and never answers."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections import OrderedDict, defaultdict
+import pickletools
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -31,6 +33,11 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
     if save_format == "ckpt":
         _replace(filename, lambda file: torch.save(on_cpu, file))
     else:
+        odd = {key: type(value).__name__ for key, value in on_cpu.items() if not isinstance(value, torch.Tensor)}
+        if odd:
+            raise TypeError(
+                f'save_format="safetensor" holds tensors only, but the model\'s state has {odd}. Use "ckpt".'
+            )
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
         data = safetensors.torch.save(tensors)
         _replace(filename, lambda file: file.write(data))
@@ -96,10 +103,12 @@ def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
         If the file is no such pickle, or asks for anything else.
     """
     with open(filename, "rb") as file:
-        try:
-            state = _plain(_Reader(file).load())
-        except Exception as error:
-            raise ValueError(_unreadable(filename, "no saved state", error)) from error
+        data = file.read()
+    try:
+        _check_size(data)
+        state = _plain(_Reader(io.BytesIO(data)).load(), {})
+    except Exception as error:
+        raise ValueError(_unreadable(filename, "no saved state", error)) from error
     if not isinstance(state, dict):
         raise ValueError(_unreadable(filename, "no saved state", TypeError(f"it holds a {type(state).__name__}")))
     return state
@@ -117,24 +126,55 @@ def _tensor_bytes(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-_ALLOWED: dict[tuple[str, str], Any] = {
+def _numpy_scalar(dtype: Any, data: bytes) -> Any:
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise pickle.UnpicklingError("it holds a NumPy scalar that is no number")
+    return np.frombuffer(data, dtype)[0].item()
+
+
+class _Function:
+    """A function that a pickle may call, but not change: its BUILD instruction would set attributes otherwise."""
+
+    __slots__ = ("_call",)
+    _call: Callable[..., Any]
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._call(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError("it changes a function")
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it changes a function")
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): defaultdict,
+    ("collections", "Counter"): Counter,
+    ("collections", "deque"): deque,
     ("builtins", "dict"): dict,
     ("builtins", "list"): list,
     ("builtins", "set"): set,
+    ("builtins", "complex"): complex,
     ("torch", "device"): torch.device,
     ("torch", "Size"): torch.Size,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     ("torch.storage", "_load_from_bytes"): _tensor_bytes,  # torch's own would unpickle anything
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "scalar"): _numpy_scalar,
+    ("numpy._core.multiarray", "scalar"): _numpy_scalar,
 }
 
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
+            return _Function(_ALLOWED[module, name])
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         if module.split(".")[:2] in (["zae_engine", "schedulers"], ["torch", "optim"]) and name.isidentifier():
@@ -142,34 +182,50 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no saved state needs")
 
 
-def _plain(value: Any) -> Any:
+def _check_size(data: bytes) -> None:
+    """Raise if a few bytes ask for much memory: the numbers under which a pickle remembers things are its own."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
+            raise pickle.UnpicklingError("it asks for more memory than it can need")
+
+
+def _plain(value: Any, done: dict[int, Any]) -> Any:
+    """Turn inert objects into dictionaries, each object once, however often it is referred to."""
+    if id(value) in done:
+        return done[id(value)]
     if isinstance(value, _Inert):
-        return {key: _plain(part) for key, part in vars(value).items() if key != "optimizer"}
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(part) for part in value)
-    return value
+        plain: Any = {key: _plain(part, done) for key, part in vars(value).items() if key != "optimizer"}
+    elif type(value) is dict:
+        plain = {key: _plain(part, done) for key, part in value.items()}
+    elif type(value) in (list, tuple):
+        plain = type(value)([_plain(part, done) for part in value])
+    else:
+        return value
+    done[id(value)] = plain
+    return plain
 
 
 def _to_cpu(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
-    if isinstance(value, OrderedDict):
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {key: _to_cpu(part) for key, part in value.items()}
+    if isinstance(value, (OrderedDict, Counter)):
         moved = value.copy()  # with the versions that state_dict() attaches
         for key, part in value.items():
             moved[key] = _to_cpu(part)
         return moved
-    if isinstance(value, dict):
-        return {key: _to_cpu(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(_to_cpu(part) for part in value)
+    if type(value) in (list, tuple):
+        return type(value)([_to_cpu(part) for part in value])
     return value
 
 
 def _replace(filename: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
     """Write a file beside and put it in its place: whoever reads finds the old one or the new one, whole."""
-    beside = f"{os.fspath(filename)}.{os.getpid()}.tmp"
+    filename = os.path.realpath(filename)  # behind a link
+    beside = f"{filename}.{os.getpid()}.tmp"
     try:
         with open(beside, "wb") as file:
             write(file)

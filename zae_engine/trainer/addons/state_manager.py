@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -25,7 +26,8 @@ class StateManagerAddon(AddOnBase):
     what has no ``state_dict``, is not written.
 
     The trainer has, and a subclass may override: ``save_state()``, ``load_state()``, ``save_model(filename)``,
-    ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's file.
+    ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's file. ``saved_loss`` is
+    the loss of what has been saved.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class StateManagerAddon(AddOnBase):
                     raise ValueError(f'save_format={save_format!r} is unknown: accepted are "ckpt" and "safetensor".')
                 self.save_path = save_path
                 self.save_format = save_format
+                self.saved_loss: float | None = None
                 super().__init__(*args, **kwargs)
                 os.makedirs(self.save_path, exist_ok=True)
                 self._zae_state.callback_makers.append(_checkpoint_callback)
@@ -69,6 +72,7 @@ class StateManagerAddon(AddOnBase):
                 better = super().check_better(cur_epoch, cur_loss)
                 if better:
                     self.save_state()
+                    self.saved_loss = float(cur_loss)
                 return bool(better)
 
             def state_file(self, part: str) -> str:
@@ -98,7 +102,7 @@ class StateManagerAddon(AddOnBase):
             def load_state(self) -> None:
                 """Load model, optimizer and scheduler, as far as the trainer has them, onto its device.
 
-                All files are read before anything is changed. Reading runs no code from them.
+                All or nothing: where one part does not fit, the others are as before. Reading runs no code from files.
 
                 Raises
                 ------
@@ -111,8 +115,22 @@ class StateManagerAddon(AddOnBase):
                     part for part in ("model", "optimizer", "scheduler") if hasattr(getattr(self, part), "state_dict")
                 ]
                 states = {part: self._read_state(part) for part in parts}
-                for part, state in states.items():
-                    getattr(self, part).load_state_dict(state)
+                before = {part: copy.deepcopy(getattr(self, part).state_dict()) for part in parts}
+                try:
+                    for part, state in states.items():
+                        getattr(self, part).load_state_dict(state)
+                except Exception:
+                    for part, state in before.items():
+                        getattr(self, part).load_state_dict(state)
+                    raise
+
+            def __getstate__(self) -> dict[str, Any]:
+                """Leave the callback behind: it is of this very trainer, and a copy makes its own."""
+                state = super().__getstate__()
+                inner = copy.copy(state["_zae_state"])
+                inner.callback_makers = [_checkpoint_callback]
+                own = [callback for callback in state["callbacks"] if not getattr(callback, "is_the_trainers", False)]
+                return {**state, "_zae_state": inner, "callbacks": own}
 
             def _read_state(self, part: str) -> Any:
                 file = self.state_file(part)

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..feed import LoggerFeed
 from .core import AddOnBase, T
 from .neptune_offline import read_offline_run
 
@@ -57,7 +56,7 @@ class WandBLoggerAddon(AddOnBase):
                 super().__init__(*args, **kwargs)
                 if params is not None:
                     _require("wandb", "WandBLoggerAddon")
-                    run = self.init_wandb(params)
+                    run = _answering_wandb(self.init_wandb(params))
                     self._attach_web_logger("wandb", run, _wandb_logger(run), type(run).finish)
 
             def init_wandb(self, params: dict[str, Any]) -> Any:
@@ -108,7 +107,7 @@ class NeptuneLoggerAddon(AddOnBase):
                 super().__init__(*args, **kwargs)
                 if params is not None:
                     _require("neptune", "NeptuneLoggerAddon")
-                    run = self.init_neptune(params)
+                    run = _answering_neptune(self.init_neptune(params))
                     self._attach_web_logger("neptune", run, _neptune_logger(run), _stop_neptune)
 
             def init_neptune(self, params: dict[str, Any]) -> Any:
@@ -116,6 +115,12 @@ class NeptuneLoggerAddon(AddOnBase):
                 from zae_lightning.loggers.neptune import start_neptune
 
                 return start_neptune(params)
+
+            @staticmethod
+            def add_state_checker(*runs: Any) -> None:
+                """Give runs an ``is_live()``; for overrides of ``init_neptune`` that 0.7.6 had call it."""
+                for run in runs:
+                    _answering_neptune(run)
 
         return NeptuneLogger
 
@@ -136,7 +141,7 @@ def _web_logging(base_cls: Any) -> Any:
         def _attach_web_logger(self, name: str, run: Any, logger: Any, close: Callable[[Any], None]) -> None:
             self.web_logger[name] = run
             self.loggers.append(logger)
-            finish = weakref.finalize(self, _close, self._zae_state.feed, logger, run, close)
+            finish = weakref.finalize(self, _close, run, close)
             finish.atexit = False  # that would be after wandb's own end; our atexit comes before it
             atexit.register(finish)
 
@@ -175,6 +180,18 @@ def _require(package: str, add_on: str) -> None:
         ) from None
 
 
+def _answering_wandb(run: Any) -> Any:
+    from zae_lightning.loggers.wandb import answering
+
+    return answering(run)
+
+
+def _answering_neptune(run: Any) -> Any:
+    from zae_lightning.loggers.neptune import answering
+
+    return answering(run)
+
+
 def _wandb_logger(run: Any) -> Any:
     from zae_lightning.loggers.wandb import start_wandb
 
@@ -193,7 +210,6 @@ def _stop_neptune(run: Any) -> None:
     stop_run(run)
 
 
-def _close(feed: LoggerFeed, logger: Any, run: Any, close: Callable[[Any], None]) -> None:
+def _close(run: Any, close: Callable[[Any], None]) -> None:
     if run.is_live():
-        feed.flush([logger])
         close(run)

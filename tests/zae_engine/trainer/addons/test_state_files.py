@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,40 @@ class EvilStorage:
         hidden = io.BytesIO()
         torch.save(Evil(self.file), hidden)
         return torch.storage._load_from_bytes, (hidden.getvalue(),)
+
+
+class Changing:
+    """Has the reader call a function of torch's, and the BUILD instruction change it."""
+
+    def __init__(self, module, name, state):
+        text = f"c{module}\n{name}\n".encode()
+        self.pickle = b"\x80\x02" + text + pickle.dumps(state, 2)[2:-1] + b"b."
+
+
+@pytest.mark.parametrize(
+    "function",
+    [("torch._utils", "_rebuild_tensor_v2"), ("torch.storage", "_load_from_bytes"), ("collections", "Counter"),
+     ("collections", "OrderedDict"), ("torch", "device"), ("numpy", "dtype")],
+)  # fmt: skip
+@pytest.mark.parametrize("state", [(None, {"__defaults__": ("poison",)}), {"poison": 1}, (None, {"_call": print})])
+def test_a_file_cannot_change_what_it_calls(tmp_path, function, state):
+    (tmp_path / "optimizer.zae").write_bytes(Changing(*function, state).pickle)
+    with pytest.raises(ValueError, match="is no saved state"):
+        state_files.read_zae(tmp_path / "optimizer.zae")
+    assert torch._utils._rebuild_tensor_v2.__defaults__ != ("poison",)
+    assert not hasattr(torch.storage._load_from_bytes, "poison")
+    assert not hasattr(__import__("collections").Counter, "poison")
+
+
+def test_a_small_file_cannot_ask_for_much_memory_or_time(tmp_path):
+    bomb: list = []
+    for _ in range(40):
+        bomb = [bomb] * 10
+    (tmp_path / "shared.zae").write_bytes(pickle.dumps({"a": bomb}))
+    assert len(state_files.read_zae(tmp_path / "shared.zae")["a"]) == 10
+    (tmp_path / "memo.zae").write_bytes(b"\x80\x02}r\xff\xff\xff\x0f.")
+    with pytest.raises(ValueError, match="more memory than it can need"):
+        state_files.read_zae(tmp_path / "memo.zae")
 
 
 @pytest.mark.parametrize("evil", [Evil, EvilStorage])
@@ -65,10 +100,34 @@ def test_states_of_all_kinds_come_back(tmp_path):
         "order": OrderedDict(a=1),
         "dtype": torch.bfloat16,
         "nested": {"set": {1, 2}},
+        "milestones": Counter({3: 1}),
+        "queue": deque([1, 2], maxlen=3),
+        "complex": 1 + 2j,
+        "numpy": np.float64(0.5),
     }
     state_files.write_zae(tmp_path / "s.zae", state)
     back = state_files.read_zae(tmp_path / "s.zae")
     assert torch.equal(back["state"][0]["exp_avg"], state["state"][0]["exp_avg"])
     assert back["param_groups"] == state["param_groups"]
     assert back["dtype"] is torch.bfloat16
-    assert (back["order"], back["nested"]) == (state["order"], state["nested"])
+    for key in ("order", "nested", "milestones", "queue", "complex", "numpy"):
+        assert back[key] == state[key]
+    assert type(back["milestones"]) is Counter
+    assert type(back["numpy"]) is float
+
+
+def test_numpy_numbers_that_0_7_6_pickled_are_read(tmp_path):
+    (tmp_path / "s.zae").write_bytes(pickle.dumps({"lr": np.float64(0.25), "n": np.int64(7), "f": np.float32(0.5)}))
+    assert state_files.read_zae(tmp_path / "s.zae") == {"lr": 0.25, "n": 7, "f": 0.5}
+
+
+def test_a_state_that_is_no_tensors_needs_the_other_format(tmp_path):
+    with pytest.raises(TypeError, match=r"holds tensors only.*'_extra_state': 'dict'.*\"ckpt\""):
+        state_files.write_model(tmp_path / "m", {"_extra_state": {"a": 1}}, "safetensor")
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    state_files.write_zae(tmp_path / "link", {"a": 1})
+    assert (tmp_path / "link").is_symlink()
+    assert state_files.read_zae(tmp_path / "real") == {"a": 1}

@@ -121,6 +121,39 @@ def test_a_missing_file_is_named_with_its_place_and_nothing_is_loaded(saved, mak
     assert equal(before, twin.model.state_dict())
 
 
+@pytest.mark.parametrize("scheduler", [
+    lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [1, 2]),
+    torch.optim.lr_scheduler.ReduceLROnPlateau,
+    lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=20),
+    lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda step: 0.5),
+    lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 3),
+    lambda o: torch.optim.lr_scheduler.SequentialLR(
+        o, [torch.optim.lr_scheduler.ConstantLR(o), torch.optim.lr_scheduler.StepLR(o, 1)], [1]),
+])  # fmt: skip
+def test_schedulers_of_torch_go_on_where_they_were_saved(make, loader, tmp_path, scheduler):
+    trainer, twin = (make(Saving, scheduler=scheduler, save_path=str(tmp_path)) for _ in range(2))
+    trainer.run(2, loader)
+    trainer.save_state()
+    twin.load_state()
+    for one in (trainer, twin):
+        torch.manual_seed(1)
+        one.run(2, loader)
+    assert trainer.optimizer.param_groups[0]["lr"] == twin.optimizer.param_groups[0]["lr"]
+    assert equal(trainer.model.state_dict(), twin.model.state_dict())
+
+
+def test_a_part_that_does_not_fit_leaves_all_as_it_was(make, tmp_path):
+    make(Saving, optimizer=torch.optim.Adam, save_path=str(tmp_path)).save_state()
+    model = nn.Linear(10, 2)
+    optimizer = torch.optim.SGD([{"params": [model.weight]}, {"params": [model.bias]}], lr=0.1)
+    other = make(Saving, model=model, optimizer=optimizer, save_path=str(tmp_path))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="different number of parameter groups"):
+        other.load_state()
+    assert equal(before, model.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 def test_bad_keywords(make, tmp_path):
     with pytest.raises(ValueError, match=r"save_format='pickle'.*\"ckpt\" and \"safetensor\""):
         make(Saving, save_path=str(tmp_path), save_format="pickle")

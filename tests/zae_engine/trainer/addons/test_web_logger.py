@@ -121,6 +121,43 @@ def test_two_trainers_have_a_run_each(make, loader):
     assert sorted([row["loss"] for row in wandb_history(i)[0] if "loss" in row] for i in (0, 1)) == expected
 
 
+def test_running_a_notebook_cell_again_and_again_gives_each_trainer_its_own_run(make, loader):
+    ids = set()
+    for _ in range(4):
+        trainer = make(Logging, web_logger=wandb_settings())  # the one before is freed after this one is made
+        trainer.run(1, loader)
+        ids.add(trainer.web_logger["wandb"].id)
+        assert trainer.web_logger["wandb"].is_live()
+    assert len(ids) == 4
+    first, second = (make(Logging, web_logger=wandb_settings()) for _ in range(2))
+    first.web_logger["wandb"].finish()
+    third = make(Logging, web_logger=wandb_settings())
+    assert third.web_logger["wandb"] is not second.web_logger["wandb"]
+
+
+def test_overridden_starts_of_runs_as_0_7_6_had_them(make, loader):
+    class Own(Logging.add_on(NeptuneLoggerAddon)):
+        def init_wandb(self, params):
+            import wandb
+
+            return wandb.init(**params)
+
+        def init_neptune(self, params):
+            import neptune
+
+            params.pop("project_name")
+            run = neptune.init_run(**params)
+            self.add_state_checker(run)
+            return run
+
+    trainer = make(Own, web_logger=wandb_settings() | NEPTUNE)
+    trainer.run(1, loader)
+    runs = list(trainer.web_logger.values())
+    assert all(run.is_live() for run in runs)
+    del trainer
+    assert not any(run.is_live() for run in runs)
+
+
 def test_lightning_finds_its_own_wandb_logger(make, loader):
     from lightning.pytorch.loggers import WandbLogger
 
@@ -163,14 +200,15 @@ def test_a_service_that_is_not_there_costs_one_warning_and_nothing_else(make, lo
     assert [point.value for point in read_offline_run(".neptune")["loss"]] == expected
 
 
-def test_a_trainer_with_loggers_can_be_pickled_without_its_runs(make, loader):
-    trainer = make(Logging, web_logger=wandb_settings())
+@pytest.mark.parametrize("cls", [Logging, Neptune])
+def test_a_trainer_with_loggers_can_be_pickled_without_its_runs(make, loader, cls):
+    trainer = make(cls, web_logger=wandb_settings() | NEPTUNE)
     trainer.run(1, loader)
     twin = pickle.loads(pickle.dumps(trainer))
     assert type(twin) is type(trainer)
     assert (twin.web_logger, twin.loggers) == ({}, [])
     twin.run(1, loader)
-    assert trainer.web_logger["wandb"].is_live()
+    assert all(run.is_live() for run in trainer.web_logger.values())
 
 
 def test_a_run_is_finished_when_the_program_ends(tmp_path):

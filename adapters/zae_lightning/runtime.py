@@ -11,7 +11,8 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.loggers import Logger
 
 from . import counts
 from .devices import accelerator_arguments
@@ -91,17 +92,20 @@ def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
     lightning.pytorch.Trainer
         On the trainer's device, with its callbacks and loggers; silent, and without checkpoints of its own.
     """
-    makers, facade._zae_state.callback_makers = facade._zae_state.callback_makers, []
-    facade.callbacks += [make(facade) for make in makers]
+    if isinstance(facade.callbacks, list):  # else it is something of the user's own
+        makers, facade._zae_state.callback_makers = facade._zae_state.callback_makers, []
+        facade.callbacks += [make(facade) for make in makers]
+    callbacks, loggers = _instances(facade.callbacks, Callback), _instances(facade.loggers, Logger)
     return L.Trainer(
         **accelerator_arguments(facade.device[facade.primary_device_index]),
         **arguments,
         # One process: under SLURM or torchrun too, where each task may run a trainer of its own.
         plugins=[precision_for(facade._zae_state.autocast), LightningEnvironment()],
         profiler=NoProfiler(),
-        callbacks=list(facade.callbacks),
-        logger=list(facade.loggers) or False,
-        enable_checkpointing=_has_checkpoints(facade),
+        callbacks=callbacks,
+        logger=loggers or False,
+        # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
+        enable_checkpointing=bool(_instances(callbacks, Checkpoint)),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,  # a sanity check would draw from the random number generator
@@ -110,9 +114,8 @@ def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
     )
 
 
-def _has_checkpoints(facade: Facade) -> bool:
-    """Lightning refuses checkpoint callbacks unless checkpointing is on, and adds one of its own unless it is off."""
-    return any(isinstance(callback, Checkpoint) for callback in facade.callbacks)
+def _instances(values: Any, kind: type) -> list[Any]:
+    return [value for value in values if isinstance(value, kind)] if isinstance(values, list) else []
 
 
 class _Surroundings:

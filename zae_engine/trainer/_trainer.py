@@ -117,8 +117,8 @@ class Trainer(Records, Placement):
 
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: L.Trainer | None = None
-        self.callbacks: list[Any] = []
-        self.loggers: list[Any] = []
+        self.callbacks: list[Any] = getattr(self, "callbacks", [])  # a name that a subclass may have taken
+        self.loggers: list[Any] = getattr(self, "loggers", [])
         self._zae_state = State()
 
     def __getstate__(self) -> dict[str, Any]:

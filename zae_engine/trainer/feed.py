@@ -39,7 +39,7 @@ class LoggerFeed:
 
     def introduce(self, trainer: Trainer) -> None:
         """Log the trainer's hyper-parameters, once to each logger."""
-        for logger in trainer.loggers:
+        for logger in loggers_of(trainer):
             if not any(logger is known for known in self._introduced):
                 self._introduced.append(logger)
                 self._call(logger, "log_hyperparams", hyperparameters(trainer))
@@ -47,17 +47,18 @@ class LoggerFeed:
     def train_step(self, trainer: Trainer, step_dict: Mapping[Any, Any]) -> None:
         """Log a training step."""
         self.step += 1
-        if trainer.loggers:
+        if trainer.loggers and (loggers := loggers_of(trainer)):
             state = trainer._zae_state
             if not state.running:
                 self.introduce(trainer)
             rate = learning_rate(trainer.optimizer) if state.rate is None else state.rate
-            self._log(trainer.loggers, {"lr": rate, **_numbers(step_dict)}, self.step - 1)
+            self._log(loggers, {"lr": rate, **_numbers(step_dict)}, self.step - 1)
 
     def epoch(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
         """Log the results of an epoch: in test mode its means, in both modes the metrics."""
         self.epochs += 1
-        if not trainer.loggers:
+        loggers = loggers_of(trainer)
+        if not loggers:
             return
         mode = trainer.mode
         values: dict[str, Any] = {}
@@ -69,11 +70,11 @@ class LoggerFeed:
             name = f"{mode}_{key}"
             values[f"{name}_metric" if name in values else name] = value
         step = self._latest_epoch_step[mode] = max(self.step - 1, self._latest_epoch_step[mode] + 1)
-        self._log(trainer.loggers, _numbers(values), step)
+        self._log(loggers, _numbers(values), step)
 
-    def save(self, loggers: Sequence[Any]) -> None:
+    def save(self, trainer: Trainer) -> None:
         """Have the loggers write out what they have."""
-        for logger in loggers:
+        for logger in loggers_of(trainer):
             self._call(logger, "save")
 
     def _log(self, loggers: Sequence[Any], values: dict[str, float], step: int) -> None:
@@ -91,6 +92,23 @@ class LoggerFeed:
                     f"what cannot be logged is lost to this logger; the trainer's own records have it.",
                     stacklevel=2,
                 )
+
+
+def loggers_of(trainer: Trainer) -> list[Any]:
+    """Return the Lightning loggers of a trainer; ``loggers`` may be something of the user's own.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer.
+
+    Returns
+    -------
+    list
+        What logs as Lightning's loggers do.
+    """
+    loggers = trainer.loggers
+    return [logger for logger in loggers if hasattr(logger, "log_metrics")] if isinstance(loggers, list) else []
 
 
 def hyperparameters(trainer: Trainer) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class EpochHooks:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.trainer._zae_state.feed.save(self.trainer.loggers)
+        self.trainer._zae_state.feed.save(self.trainer)
         self.trainer._zae_state.running -= 1
         if self._shared_display is None:
             self.display.close()
@@ -205,7 +205,7 @@ class RunHooks(EpochHooks):
 
     def __exit__(self, *exception: object) -> None:
         trainer = self.trainer
-        trainer._zae_state.feed.save(trainer.loggers)
+        trainer._zae_state.feed.save(trainer)
         trainer._zae_state.running -= 1
         trainer._zae_state.display = self._outer_display
         if self._validating:  # broken off by an exception

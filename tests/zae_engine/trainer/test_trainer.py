@@ -296,3 +296,20 @@ def test_names_that_add_ons_of_0_7_6_import():
 
     assert _trainer.Trainer is Trainer
     assert T is T_of_addons
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("value", [None, "mine", [print], {"on_end": print}])
+def test_names_that_are_new_here_may_be_taken_by_a_subclass(make, loader, valid_loader, before, value):
+    class Taken(Classifier):
+        def __init__(self, *args, **kwargs):
+            if before:
+                self.callbacks = self.loggers = value
+            super().__init__(*args, **kwargs)
+            if not before:
+                self.callbacks = self.loggers = value
+
+    trainer = make(Taken)
+    trainer.run(1, loader, valid_loader)
+    trainer.run_batch(next(iter(loader)))
+    assert trainer.callbacks == trainer.loggers == value

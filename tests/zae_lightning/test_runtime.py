@@ -19,6 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from tests.conftest import Classifier
 
 
+@pytest.fixture(autouse=True)
+def _sigint_as_in_a_terminal():
+    """Have Ctrl-C raise, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Interrupted(Classifier):
     """Presses Ctrl-C in its fourth step."""
 

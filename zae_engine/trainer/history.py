@@ -36,6 +36,8 @@ def mean(values: Sequence[Any]) -> float:
             stacked = torch.stack(list(values))
         except RuntimeError as error:
             raise ValueError(f"The values have different shapes, so they have no mean: {error}") from None
+        if stacked.is_complex():
+            raise TypeError("The mean of complex values is not a float.")
         if stacked.dtype == torch.bfloat16:
             stacked = stacked.float()
         return float(np.mean(stacked.numpy()))

@@ -125,9 +125,14 @@ class StepModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Follow the user where the optimizer has been replaced since the batch before."""
-        if self.hooks.torch_optimizer is not self._optimizer:
-            self._optimizer = self.hooks.torch_optimizer
-            self.trainer.optimizers = [self._optimizer]
+        self._follow_optimizer()
+
+    def _follow_optimizer(self) -> bool:
+        if self.hooks.torch_optimizer is self._optimizer:
+            return False
+        self._optimizer = self.hooks.torch_optimizer
+        self.trainer.optimizers = [self._optimizer] if self._optimizer is not None else []
+        return True
 
     @surfaces
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any] | None:
@@ -304,11 +309,14 @@ class BatchModule(StepModule):
         return dict(output)
 
     def _step_through_lightning(self) -> None:
+        replaced = self._follow_optimizer()  # within this very batch, so that Lightning does not count its step
         self._stepping = True
         try:
             self.optimizers().step()  # type: ignore[union-attr]
         finally:
             self._stepping = False
+        if replaced:
+            counts.count_step(self.trainer)
 
     def _count_step(self, *args: Any) -> None:
         if not self._stepping:

@@ -69,7 +69,7 @@ def update(trainer: Trainer, loss: Any) -> None:
     scaler = state.autocast.scaler
     if state.backward is not None:
         state.backward(loss)
-        if state.optimizer_step is not None:
+        if state.optimizer_step is not None and checks.is_torch_optimizer(trainer.optimizer):
             state.clip_due = True  # Lightning unscales the gradients first, within the step
             state.optimizer_step()
         else:

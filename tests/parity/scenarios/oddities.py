@@ -158,6 +158,24 @@ def optimizer_and_scheduler_replaced_between_epochs_and_batches():
 
 
 @scenario
+def optimizers_that_take_turns():
+    class Alternating(Traced):
+        def run_batch(self, batch, **kwargs):
+            if self.mode == "train":
+                self.turn = not getattr(self, "turn", False)
+                self.optimizer = self.both[self.turn]
+            super().run_batch(batch, **kwargs)
+
+    trainer = build(Alternating, gradient_clip=0.5)
+    trainer.both = [trainer.optimizer, torch.optim.SGD(trainer.model.parameters(), lr=0.2, momentum=0.9)]
+    trainer.run(3, *loaders())
+    trainer.both[0] = Lookahead(trainer.both[0])
+    trainer.run(2, *loaders())
+    trainer.optimizer = trainer.both[1]
+    return trainer
+
+
+@scenario
 def optimizer_rolled_back_within_its_batch():
     class Rolling(Traced):
         saved: Any = None

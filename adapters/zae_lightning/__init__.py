@@ -8,7 +8,9 @@ something runs, so most people never import this package.
 True
 """
 
+from lightning.pytorch import Trainer as LightningTrainer
+
 from .module import BatchModule, StepModule, make_module
 from .runtime import fit, test
 
-__all__ = ["BatchModule", "StepModule", "fit", "make_module", "test"]
+__all__ = ["BatchModule", "LightningTrainer", "StepModule", "fit", "make_module", "test"]

@@ -145,9 +145,8 @@ def _bring_home(facade: Facade) -> None:
     if device.type == "cpu":
         return
     facade.model.to(device)
-    if facade.optimizer is not None:
-        for state in facade.optimizer.state.values():
-            for key, value in state.items():
-                # Adam keeps its step count on the CPU: only what lives beside the parameters moves.
-                if isinstance(value, torch.Tensor) and value.dim() > 0:
-                    state[key] = value.to(device)
+    for state in getattr(facade.optimizer, "state", {}).values():
+        for key, value in state.items():
+            # Adam keeps its step count on the CPU: only what lives beside the parameters moves.
+            if isinstance(value, torch.Tensor) and value.dim() > 0:
+                state[key] = value.to(device)

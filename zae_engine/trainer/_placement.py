@@ -55,17 +55,18 @@ class Placement:
 
     def _scheduler_step_check(self, epoch: int) -> None:
         if self.scheduler_step_on_batch and "total_iters" in getattr(self.scheduler, "__dict__", {}):
-            try:
-                needed = epoch * len(self.loader)
-            except TypeError:  # a loader without length
-                return
-            checks.enough_iterations(self.scheduler.total_iters, needed)
+            n_batches = length(self.loader)
+            if n_batches is not None:
+                checks.enough_iterations(self.scheduler.total_iters, epoch * n_batches)
+
+
+def length(value: Any) -> int | None:
+    """Return the length of a loader or dataset; None if it has none."""
+    try:
+        return len(value)
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def _sample_count(loader: Any) -> int | None:
-    if loader is None:
-        return 0
-    try:
-        return len(loader.dataset)
-    except (AttributeError, TypeError, NotImplementedError):
-        return None
+    return 0 if loader is None else length(getattr(loader, "dataset", None))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import optim
 
 from . import checks, devices, steps
-from ._placement import Placement
+from ._placement import Placement, length
 from ._records import Records
 from ._state import State
 from .addons.core import T
@@ -19,7 +19,7 @@ from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
 
 if TYPE_CHECKING:
-    import lightning.pytorch as L
+    from zae_lightning import LightningTrainer, StepModule
 
     from .addons.core import AddOnBase
 
@@ -116,7 +116,7 @@ class Trainer(Records, Placement):
         self.gradient_clip = gradient_clip
 
         self.progress_checker = ProgressChecker()
-        self.lightning_trainer: L.Trainer | None = None
+        self.lightning_trainer: LightningTrainer | None = None
         self.callbacks: list[Any] = getattr(self, "callbacks", [])  # a name that a subclass may have taken
         self.loggers: list[Any] = getattr(self, "loggers", [])
         self._zae_state = State()
@@ -192,7 +192,7 @@ class Trainer(Records, Placement):
         if not n_epoch:
             return
         with RunHooks(self, n_epoch, kwargs) as hooks:
-            if self.mode == "train" and not is_overridden(self, "run_epoch") and not _is_empty(loader):
+            if self.mode == "train" and not is_overridden(self, "run_epoch") and length(loader) != 0:
                 _lightning().fit(self, hooks, n_epoch, hooks.loader, hooks.valid_loader)
             else:
                 for _ in range(n_epoch):
@@ -213,7 +213,7 @@ class Trainer(Records, Placement):
         checks.has_model(self)
         checks.loader(loader, "loader")
         with EpochHooks(self, loader, kwargs) as hooks:
-            if _is_empty(loader):
+            if length(loader) == 0:
                 hooks.epoch_starts()
                 for batch in loader:  # where the length lies
                     hooks.run_alone(batch)
@@ -281,13 +281,13 @@ class Trainer(Records, Placement):
             self.toggle(mode)
 
     @property
-    def lightning_module(self) -> L.LightningModule:
+    def lightning_module(self) -> StepModule:
         """A ``LightningModule`` of this trainer, for an ``L.Trainer`` of your own.
 
         ``L.Trainer(...).fit(trainer.lightning_module, loader, valid_loader)`` does what `run` does, as far as that
         ``L.Trainer`` lets it: logs, metrics, `check_better`, scheduler and counts are the trainer's.
         """
-        module: L.LightningModule = _lightning().make_module(RunHooks(self, 0, {}))
+        module: StepModule = _lightning().make_module(RunHooks(self, 0, {}))
         return module
 
     # What the user writes
@@ -334,13 +334,6 @@ def _lightning() -> Any:
     import zae_lightning
 
     return zae_lightning
-
-
-def _is_empty(loader: Any) -> bool:
-    try:
-        return len(loader) == 0
-    except (TypeError, NotImplementedError):
-        return False
 
 
 def _is_true(loader: Any) -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from . import checks, steps
+from ._placement import length
 from .display import Display
 from .history import mean
 from .overrides import is_overridden
@@ -41,7 +42,7 @@ class EpochHooks:
         self.loader = loader
         self.kwargs = kwargs
         self.grad_enabled = torch.is_grad_enabled()
-        self._shared_display = trainer._zae_state.display
+        self._outer_display = trainer._zae_state.display  # of the run that this is within
 
     # What the adapter reads and calls for every batch
 
@@ -131,7 +132,7 @@ class EpochHooks:
     # The moments of an epoch
 
     def __enter__(self) -> EpochHooks:
-        self.display = self._shared_display or Display(self.trainer)
+        self.display = self._make_display()
         self.trainer._zae_state.running += 1
         if self.trainer.mode == "train":
             self.trainer._zae_state.feed.introduce(self.trainer)
@@ -140,9 +141,12 @@ class EpochHooks:
     def __exit__(self, *exception: object) -> None:
         self.trainer._zae_state.feed.save(self.trainer)
         self.trainer._zae_state.running -= 1
-        if self._shared_display is None:
+        if self.display is not self._outer_display:
             self.display.close()
         self._let_go()
+
+    def _make_display(self) -> Display:
+        return self._outer_display or Display(self.trainer)
 
     def _let_go(self) -> None:
         """Hold the trainer weakly from now on: Lightning keeps these hooks, and the trainer keeps Lightning."""
@@ -152,7 +156,7 @@ class EpochHooks:
     def epoch_starts(self) -> None:
         """Clear the logs and show the bar."""
         self.trainer.log_reset()
-        self.display.start(_length(self.loader))
+        self.display.start(length(self.loader))
 
     def epoch_ends(self) -> None:
         """Take the metrics of the epoch."""
@@ -196,22 +200,19 @@ class RunHooks(EpochHooks):
         trainer = self.trainer
         self._mode = trainer.mode
         self._epoch = trainer.progress_checker.get_epoch() - 1
-        self._outer_display = trainer._zae_state.display  # of a run that this one is within
-        self.display = Display(trainer, self._epoch + self.n_epoch)
+        super().__enter__()
         trainer._zae_state.display = self.display
-        trainer._zae_state.running += 1
         trainer._zae_state.feed.introduce(trainer)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        trainer = self.trainer
-        trainer._zae_state.feed.save(trainer)
-        trainer._zae_state.running -= 1
-        trainer._zae_state.display = self._outer_display
+        self.trainer._zae_state.display = self._outer_display
         if self._validating:  # broken off by an exception
-            trainer.mode = self._mode
-        self.display.close()
-        self._let_go()
+            self.trainer.mode = self._mode
+        super().__exit__(*exception)
+
+    def _make_display(self) -> Display:
+        return Display(self.trainer, self._epoch + self.n_epoch)
 
     def epoch_starts(self) -> None:
         """Count the data, clear the logs, show the bar."""
@@ -228,7 +229,7 @@ class RunHooks(EpochHooks):
         self._validating = True
         self.trainer.toggle("test")
         self.trainer.log_reset()
-        self.display.start(_length(self.valid_loader))
+        self.display.start(length(self.valid_loader))
 
     def validation_ends(self) -> None:
         """Take the metrics of validation, switch back to train mode."""
@@ -291,10 +292,3 @@ class RunHooks(EpochHooks):
         if not self._train_done:
             self._train_done = True
             super().epoch_ends()
-
-
-def _length(loader: Any) -> int | None:
-    try:
-        return len(loader)
-    except (TypeError, NotImplementedError):
-        return None

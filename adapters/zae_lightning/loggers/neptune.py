@@ -32,11 +32,11 @@ class NeptuneLogger(Logger):
     Parameters
     ----------
     run : neptune.Run, optional
-        A run that has been started already; otherwise `start_neptune` starts one when it is first needed.
+        A run that has been started already; otherwise `start_run` starts one when it is first needed.
     prefix : str, optional
         A namespace for everything that is logged.
     **params
-        Arguments of `start_neptune`.
+        Arguments of `start_run`.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class NeptuneLogger(Logger):
     def experiment(self) -> Any:
         """The neptune run; it answers ``is_live()``."""
         if self._run is None:
-            self._run = start_neptune(self._params)
+            self._run = start_run(self._params)
         return self._run
 
     @property
@@ -110,7 +110,7 @@ class NeptuneLogger(Logger):
             self._run.wait()
 
 
-def start_neptune(params: Mapping[str, Any]) -> Any:
+def start_run(params: Mapping[str, Any]) -> Any:
     """Start a neptune run, offline if the service does not answer.
 
     Parameters
@@ -158,9 +158,14 @@ def start_neptune(params: Mapping[str, Any]) -> Any:
     return answering(neptune.init_run(**arguments), is_offline=mode == "offline")
 
 
-def stop_run(run: Any) -> None:
+def close_run(run: Any) -> None:
     """Stop a run, waiting a few seconds at most for what has not been sent."""
     run.stop(seconds=STOP_SECONDS)
+
+
+def logger_of(run: Any) -> NeptuneLogger:
+    """Return our logger around a run."""
+    return NeptuneLogger(run)
 
 
 def answering(run: Any, is_offline: bool = False) -> Any:

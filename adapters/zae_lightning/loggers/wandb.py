@@ -11,29 +11,10 @@ from lightning.pytorch.loggers import WandbLogger
 _started: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def start_wandb(run: Any = None, **params: Any) -> WandbLogger:
-    """Return Lightning's `WandbLogger` around a new wandb run.
+def start_run(params: Mapping[str, Any]) -> Any:
+    """Call ``wandb.init`` and return the run, which also answers ``is_live()``.
 
     A second run in one process does not end the first: unless told otherwise (``reinit``), it is created beside it.
-
-    Parameters
-    ----------
-    run : wandb.Run, optional
-        A run that has been started already.
-    **params
-        Arguments of ``wandb.init``.
-
-    Returns
-    -------
-    lightning.pytorch.loggers.WandbLogger
-        ``logger.experiment`` is the run; it answers ``is_live()``.
-    """
-    run = run if run is not None else init_run(params)
-    return WandbLogger(experiment=run)
-
-
-def init_run(params: Mapping[str, Any]) -> Any:
-    """Call ``wandb.init`` and return the run, which also answers ``is_live()``.
 
     Parameters
     ----------
@@ -62,3 +43,13 @@ def answering(run: Any) -> Any:
         # A run refuses new attributes by the ordinary way. `_is_finished` is wandb's own; a disabled run has none.
         object.__setattr__(run, "is_live", lambda: not getattr(flag(), "_is_finished", False))
     return run
+
+
+def logger_of(run: Any) -> WandbLogger:
+    """Return Lightning's own logger around a run."""
+    return WandbLogger(experiment=run)
+
+
+def close_run(run: Any) -> None:
+    """Finish a run."""
+    run.finish()

@@ -13,7 +13,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 from zae_lightning.loggers import neptune as ours
-from zae_lightning.loggers.neptune import NeptuneLogger, start_neptune
+from zae_lightning.loggers.neptune import NeptuneLogger, start_run
 
 from zae_engine.trainer.addons import read_offline_run
 
@@ -79,7 +79,7 @@ def test_a_name_that_neptune_does_not_take_leaves_the_others():
 
 def test_a_run_of_the_services_is_gone_on_with_as_a_new_one_offline():
     with pytest.warns(UserWarning, match="cannot be used"):
-        run = start_neptune({"project_name": "w/p", "api_tkn": "false", "with_id": "AB-1"})
+        run = start_run({"project_name": "w/p", "api_tkn": "false", "with_id": "AB-1"})
     assert run.is_offline
     run.stop()
 
@@ -96,7 +96,7 @@ def test_a_service_that_accepts_and_never_answers_is_not_waited_for(silent_servi
     monkeypatch.setattr(ours, "START_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.warns(UserWarning, match=rf"{silent_service} cannot be used \(TimeoutError: no answer within"):
-        run = start_neptune({"project_name": "w/p", "api_tkn": token(silent_service)})
+        run = start_run({"project_name": "w/p", "api_tkn": token(silent_service)})
     assert time.monotonic() - start < 60
     assert run.is_live()
     assert run.is_offline
@@ -108,7 +108,7 @@ def test_an_address_where_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"https://127.0.0.1:{server.getsockname()[1]}"
     with pytest.warns(UserWarning, match=rf"{address} cannot be used \(ConnectionRefusedError"):
-        run = start_neptune({"project_name": "w/p", "api_tkn": token(address)})
+        run = start_run({"project_name": "w/p", "api_tkn": token(address)})
     run.stop()
 
 

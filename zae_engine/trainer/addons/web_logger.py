@@ -52,18 +52,15 @@ class WandBLoggerAddon(AddOnBase):
 
         class WandBLogger(_web_logging(base_cls)):  # type: ignore[misc]
             def __init__(self, *args: Any, **kwargs: Any) -> None:
-                params = _own_params(base_cls, "wandb", kwargs)
+                params = _own_params("wandb", kwargs)
                 super().__init__(*args, **kwargs)
                 if params is not None:
                     _require("wandb", "WandBLoggerAddon")
-                    run = _answering_wandb(self.init_wandb(params))
-                    self._attach_web_logger("wandb", run, _wandb_logger(run), type(run).finish)
+                    self._attach_web_logger("wandb", self.init_wandb(params))
 
             def init_wandb(self, params: dict[str, Any]) -> Any:
                 """Start and return the run; may be overridden."""
-                from zae_lightning.loggers.wandb import init_run
-
-                return init_run(params)
+                return _adapter("wandb").start_run(params)
 
         return WandBLogger
 
@@ -103,24 +100,21 @@ class NeptuneLoggerAddon(AddOnBase):
 
         class NeptuneLogger(_web_logging(base_cls)):  # type: ignore[misc]
             def __init__(self, *args: Any, **kwargs: Any) -> None:
-                params = _own_params(base_cls, "neptune", kwargs)
+                params = _own_params("neptune", kwargs)
                 super().__init__(*args, **kwargs)
                 if params is not None:
                     _require("neptune", "NeptuneLoggerAddon")
-                    run = _answering_neptune(self.init_neptune(params))
-                    self._attach_web_logger("neptune", run, _neptune_logger(run), _stop_neptune)
+                    self._attach_web_logger("neptune", self.init_neptune(params))
 
             def init_neptune(self, params: dict[str, Any]) -> Any:
                 """Start and return the run; may be overridden."""
-                from zae_lightning.loggers.neptune import start_neptune
-
-                return start_neptune(params)
+                return _adapter("neptune").start_run(params)
 
             @staticmethod
             def add_state_checker(*runs: Any) -> None:
                 """Give runs an ``is_live()``; for overrides of ``init_neptune`` that 0.7.6 had call it."""
                 for run in runs:
-                    _answering_neptune(run)
+                    _adapter("neptune").answering(run)
 
         return NeptuneLogger
 
@@ -138,10 +132,11 @@ def _web_logging(base_cls: Any) -> Any:
             self.web_logger: dict[str, Any] = {}
             super().__init__(*args, **kwargs)
 
-        def _attach_web_logger(self, name: str, run: Any, logger: Any, close: Callable[[Any], None]) -> None:
-            self.web_logger[name] = run
-            self.loggers.append(logger)
-            finish = weakref.finalize(self, _close, run, close)
+        def _attach_web_logger(self, name: str, run: Any) -> None:
+            adapter = _adapter(name)
+            self.web_logger[name] = adapter.answering(run)
+            self.loggers.append(adapter.logger_of(run))
+            finish = weakref.finalize(self, _close, run, adapter.close_run)
             finish.atexit = False  # that would be after wandb's own end; our atexit comes before it
             atexit.register(finish)
 
@@ -155,7 +150,7 @@ def _web_logging(base_cls: Any) -> Any:
     return WebLogging
 
 
-def _own_params(base_cls: Any, name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+def _own_params(name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """Return an add-on's entry of ``web_logger``, None without; other entries stay for the add-ons within."""
     web_logger = kwargs.get("web_logger")
     if web_logger is None:
@@ -180,34 +175,9 @@ def _require(package: str, add_on: str) -> None:
         ) from None
 
 
-def _answering_wandb(run: Any) -> Any:
-    from zae_lightning.loggers.wandb import answering
-
-    return answering(run)
-
-
-def _answering_neptune(run: Any) -> Any:
-    from zae_lightning.loggers.neptune import answering
-
-    return answering(run)
-
-
-def _wandb_logger(run: Any) -> Any:
-    from zae_lightning.loggers.wandb import start_wandb
-
-    return start_wandb(run)
-
-
-def _neptune_logger(run: Any) -> Any:
-    from zae_lightning.loggers.neptune import NeptuneLogger
-
-    return NeptuneLogger(run)
-
-
-def _stop_neptune(run: Any) -> None:
-    from zae_lightning.loggers.neptune import stop_run
-
-    stop_run(run)
+def _adapter(name: str) -> Any:
+    """Return the adapter's module for a service: ``start_run``, ``answering``, ``logger_of`` and ``close_run``."""
+    return importlib.import_module(f"zae_lightning.loggers.{name}")
 
 
 def _close(run: Any, close: Callable[[Any], None]) -> None:

@@ -1,7 +1,7 @@
 """zae-engine's adapter to PyTorch Lightning.
 
-`fit` and `test` run a zae-engine trainer; ``module.py`` shows what becomes of it. `zae_engine` calls these when
-something runs, so most people never import this package.
+`fit` and `test` run a zae-engine trainer, `launch` does so in several processes; ``module.py`` shows what becomes of it.
+`zae_engine` calls these when something runs, so most people never import this package.
 
 >>> import zae_lightning
 >>> callable(zae_lightning.fit)
@@ -11,6 +11,17 @@ True
 from lightning.pytorch import Trainer as LightningTrainer
 
 from .module import BatchModule, StepModule, make_module
-from .runtime import fit, test
+from .processes import ProcessFailed, connect
+from .runtime import fit, launch, test
 
-__all__ = ["BatchModule", "LightningTrainer", "StepModule", "fit", "make_module", "test"]
+__all__ = [
+    "BatchModule",
+    "LightningTrainer",
+    "ProcessFailed",
+    "StepModule",
+    "connect",
+    "fit",
+    "launch",
+    "make_module",
+    "test",
+]

@@ -138,12 +138,20 @@ class StepModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any] | None:
         """Run ``train_step``; Lightning goes on with backward, clipping and the optimizer's step."""
         batch = None if batch is _NO_BATCH else batch
+        scale = self.hooks.take(batch_idx)
         if self.hooks.mode == "test":  # switched in the middle of the epoch
             self._step = self.hooks.test_forward(batch)
             return None
         first_to_accumulate = batch_idx % self.trainer.accumulate_grad_batches == 0
         self._step = self.hooks.train_forward(batch, zero_grad=first_to_accumulate)
-        return dict(self._step)
+        output = dict(self._step)
+        if scale != 1.0:
+            output["loss"] = output["loss"] * scale
+        return output
+
+    def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """Go back from the loss; the strategy averages the gradients over the ranks, and nobody else."""
+        self.hooks.backward(lambda: super(StepModule, self).backward(loss, *args, **kwargs))
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
         """Do nothing: the gradients were cleared before ``train_step``, which may call backward by itself."""
@@ -177,6 +185,7 @@ class StepModule(L.LightningModule):
     @surfaces
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """Run ``test_step`` and log it; pass over a ``None`` batch."""
+        self.hooks.take(batch_idx)
         return None if batch is None else self._as_outside(self._test, None if batch is _NO_BATCH else batch)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
@@ -298,6 +307,7 @@ class BatchModule(StepModule):
 
         ``self.optimizer`` stays the user's own object; each step that it takes is counted.
         """
+        self.hooks.take(batch_idx)
         optimizer = self._optimizer
         handle = optimizer.register_step_post_hook(self._count_step) if optimizer is not None else None
         try:

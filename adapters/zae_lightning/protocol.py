@@ -64,6 +64,9 @@ class Hooks(Protocol):
     def epoch_starts(self) -> None:
         """A training or test epoch begins."""
 
+    def take(self, step: int) -> float:
+        """Turn to a batch of the epoch, and return the factor for its loss; 1 but in several processes."""
+
     def to_device(self, batch: Any) -> Any:
         """Unpack a batch and move it to the device."""
 
@@ -72,6 +75,9 @@ class Hooks(Protocol):
 
     def test_forward(self, batch: Any) -> Any:
         """Run the user's ``test_step``."""
+
+    def backward(self, backward: Callable[[], None]) -> None:
+        """Call Lightning's backward, which averages the gradients over all processes."""
 
     def clip_gradients(self, if_due: bool = False) -> None:
         """Clip the gradients; with ``if_due`` only if a ``run_batch`` in hand has left it to Lightning."""

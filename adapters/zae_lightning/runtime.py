@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers import Logger
 
 from . import counts
-from .devices import accelerator_arguments
+from .devices import placement_arguments
 from .loaders import ExactLoader
 from .module import make_module
+from .moving import move
 from .precision import precision_for
+from .processes import adopt, run_in_processes
+from .processes.anchors import anchors_of
 from .profiler import NoProfiler
 from .protocol import Facade, Hooks
 from .quiet import quiet
@@ -77,13 +80,57 @@ def test(facade: Facade, hooks: Hooks, loader: Any) -> None:
             exact.close()
 
 
-def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
+def launch(
+    facade: Facade, worlds: list[Any], screen: Any, function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> None:
+    """Call a function with the trainer in several processes; afterwards this trainer is what rank 0's has become.
+
+    Parameters
+    ----------
+    facade : Facade
+        The user's trainer.
+    worlds : list of World
+        The place of each rank.
+    screen : Screen
+        What rank 0 draws on, in this process.
+    function : callable
+        Called with the trainer and the arguments that follow.
+    *args, **kwargs
+        The arguments, loaders among them.
+
+    Raises
+    ------
+    TypeError
+        If something cannot be sent to another process; the message names it.
+    ProcessFailed
+        If a process is killed, or ends by itself.
+    Exception
+        What is raised in a process first, as it was raised there.
+    """
+    anchors = anchors_of(facade, args)
+    with quiet():
+        outcome = run_in_processes(facade, worlds, screen, function, args, kwargs)
+        if outcome.home is not None:
+            metrics = adopt(facade, anchors, outcome.home)
+            trainer = build_trainer(facade, world=worlds[0])
+            counts.carry_on(trainer, facade._zae_state.counts)
+            trainer.callback_metrics.update(metrics)
+            facade.lightning_trainer = trainer
+            if (parameter := next(facade.model.parameters(), None)) is not None:
+                move(facade, parameter.device)
+    if outcome.failure is not None:
+        raise outcome.failure
+
+
+def build_trainer(facade: Facade, *, world: Any = None, **arguments: Any) -> L.Trainer:
     """Return the ``L.Trainer`` of one run.
 
     Parameters
     ----------
     facade : Facade
         The user's trainer.
+    world : World, optional
+        The processes that train together; by default those of the trainer.
     **arguments
         Further arguments of ``L.Trainer``.
 
@@ -96,22 +143,32 @@ def build_trainer(facade: Facade, **arguments: Any) -> L.Trainer:
         makers, facade._zae_state.callback_makers = facade._zae_state.callback_makers, []
         facade.callbacks += [make(facade) for make in makers]
     callbacks, loggers = _instances(facade.callbacks, Callback), _instances(facade.loggers, Logger)
+    state = facade._zae_state
+    given: dict[str, Any] = {
+        "profiler": NoProfiler(),
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,  # a sanity check would draw from the random number generator
+        "detect_anomaly": torch.is_anomaly_enabled(),
+        "inference_mode": False,  # no_grad, as in zae-engine: outputs may be used for training later
+        **state.lightning,
+    }
+    place = placement_arguments(
+        facade.device, facade.primary_device_index, world or state.world, given.pop("strategy", "auto")
+    )
+    plugins = [precision_for(state.autocast), *place.pop("plugins"), *_listed(given.pop("plugins", None))]
     return L.Trainer(
-        **accelerator_arguments(facade.device[facade.primary_device_index]),
-        **arguments,
-        # One process: under SLURM or torchrun too, where each task may run a trainer of its own.
-        plugins=[precision_for(facade._zae_state.autocast), LightningEnvironment()],
-        profiler=NoProfiler(),
+        **{**given, **place, **arguments},
+        plugins=plugins,
         callbacks=callbacks,
         logger=loggers or False,
         # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
         enable_checkpointing=bool(_instances(callbacks, Checkpoint)),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,  # a sanity check would draw from the random number generator
-        detect_anomaly=torch.is_anomaly_enabled(),
-        inference_mode=False,  # no_grad, as in zae-engine: outputs may be used for training later
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _instances(values: Any, kind: type) -> list[Any]:
@@ -142,11 +199,5 @@ class _Surroundings:
 def _bring_home(facade: Facade) -> None:
     """Move model and optimizer state back to the user's device; Lightning leaves them on the CPU."""
     device = facade.device[facade.primary_device_index]
-    if device.type == "cpu":
-        return
-    facade.model.to(device)
-    for state in getattr(facade.optimizer, "state", {}).values():
-        for key, value in state.items():
-            # Adam keeps its step count on the CPU: only what lives beside the parameters moves.
-            if isinstance(value, torch.Tensor) and value.dim() > 0:
-                state[key] = value.to(device)
+    if device.type != "cpu":
+        move(facade, device)

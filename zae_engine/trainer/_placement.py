@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from . import checks, devices
+from . import checks, devices, ranks
+from ._state import State
 
 
 class Placement:
@@ -16,11 +17,13 @@ class Placement:
     mode: str
     scheduler: Any
     scheduler_step_on_batch: bool
+    _zae_state: State
 
     def __init__(self, device: devices.DeviceLike | Sequence[devices.DeviceLike]) -> None:
         self.primary_device_index = 0
         self.device: list[torch.device]
         self._set_device(device)
+        self._take_place()
         self.loader: Any = None
         self.valid_loader: Any = None
         self.n_data: int | None = None
@@ -32,6 +35,20 @@ class Placement:
         self.device = devices.parse(device)
         if len(self.device) == 1 and self.device[0].type == "cuda":
             torch.cuda.set_device(self.device[0])
+
+    def _take_place(self) -> None:
+        """Take the device of this process, if a launcher such as torchrun has started several."""
+        world = ranks.World.from_environment() if ranks.distributes(self) else None  # type: ignore[arg-type]
+        if world is None:
+            ranks.tell_of_unused_devices(self)  # type: ignore[arg-type]
+            if ranks.distributes(self):  # type: ignore[arg-type]
+                self.device = devices.for_processes(self.device)
+            return
+        self._zae_state.world = world
+        self.device = devices.of_processes(self.device, world.local_size, world.launcher)
+        self.primary_device_index = world.local_rank
+        if self.device[0].type == "cuda":
+            torch.cuda.set_device(self.device[world.local_rank])
 
     def _to_device(self, *args: Any, **kwargs: Any) -> Any:
         device = self.device[self.primary_device_index]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from . import checks, weights
+from . import checks, ranks, weights
 from ._state import State
 from .history import learning_rate, mean
 
@@ -55,8 +55,11 @@ class Records(ABC):
         train = checks.mode(self.mode) == "train"
         log = self.log_train if train else self.log_test
         kept = {key: self._to_cpu(value) for key, value in step_dict.items()}
+        world = self._zae_state.world
         for key, value in kept.items():
             log[key].append(value)
+            if world is not None:
+                world.ledger.note(key)
         if "loss" in kept:
             (self.loss_history_train if train else self.loss_history_test).append(kept["loss"])
         if train:
@@ -66,6 +69,8 @@ class Records(ABC):
         """Clear both logs, and with ``epoch_end=True`` the metrics too."""
         self.log_train.clear()
         self.log_test.clear()
+        if self._zae_state.world is not None:
+            self._zae_state.world.ledger.begin(len(self.loss_history_train), len(self.loss_history_test))
         if epoch_end:
             self.train_metrics.clear()
             self.test_metrics.clear()
@@ -138,8 +143,9 @@ class Records(ABC):
         return True
 
     def save_model(self, filename: str) -> None:
-        """Save the model's state dictionary with `torch.save`."""
-        torch.save(self.model.state_dict(), filename)
+        """Save the model's state dictionary with `torch.save`; of several processes, rank 0 does."""
+        if ranks.is_first(self):  # type: ignore[arg-type]  # self is a Trainer
+            torch.save(self.model.state_dict(), filename)
 
     def apply_weights(self, filename: str | None = None, strict: bool = True) -> None:
         """Load weights into the model: from a file, or the best ones of the buffer.

@@ -13,6 +13,9 @@ from .feed import LoggerFeed
 
 if TYPE_CHECKING:
     from .display import Display
+    from .ranks import GradientAveraging, World
+
+_OF_THIS_PROCESS = ("display", "screen", "world", "averaging", "backward", "optimizer_step")
 
 
 @dataclass
@@ -39,6 +42,16 @@ class State:
         The precision of forward passes.
     feed : LoggerFeed
         Hands steps and epochs to the loggers.
+    lightning : dict
+        Arguments for ``L.Trainer``, as the user gave them.
+    world : World or None
+        The processes that this one trains together with.
+    screen : Screen or None
+        What displays draw on, if it is not this process's own stderr.
+    averaging : GradientAveraging or None
+        What averages the gradients over the ranks, while no strategy of Lightning's does.
+    told_of_one_device : bool
+        Whether the user knows that a trainer for several devices has one.
     callback_makers : list of callable
         Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
         need not import Lightning.
@@ -54,8 +67,13 @@ class State:
     running: int = 0
     autocast: Autocast = field(default_factory=Autocast)
     feed: LoggerFeed = field(default_factory=LoggerFeed)
+    lightning: dict[str, Any] = field(default_factory=dict)
+    world: World | None = None
+    screen: Any = None
+    averaging: GradientAveraging | None = None
+    told_of_one_device: bool = False
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a run under way."""
-        return {**self.__dict__, "display": None, "running": 0, "backward": None, "optimizer_step": None, "step": {}}
+        """Leave out what belongs to a run under way, or to this process."""
+        return {**self.__dict__, **dict.fromkeys(_OF_THIS_PROCESS), "running": 0, "step": {}}

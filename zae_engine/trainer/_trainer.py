@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import optim
 
-from . import checks, devices, steps
+from . import checks, devices, ranks, steps
 from ._placement import Placement, length
 from ._records import Records
 from ._state import State
@@ -17,6 +17,7 @@ from .addons.install import install, reduce
 from .hooks import EpochHooks, RunHooks
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
+from .screen import Terminal
 
 if TYPE_CHECKING:
     from zae_lightning import LightningTrainer, StepModule
@@ -48,6 +49,8 @@ class Trainer(Records, Placement):
         Whether the scheduler steps after every batch instead of every epoch, by default False.
     gradient_clip : float, optional
         The norm that gradients are clipped to; 0, the default, for no clipping.
+    lightning : mapping, optional
+        Arguments for the ``lightning.Trainer`` of every run, ``{"strategy": "fsdp"}`` for instance.
 
     Attributes
     ----------
@@ -93,6 +96,8 @@ class Trainer(Records, Placement):
     4
     """
 
+    _zae_distributes = False  # MultiGPUAddon says otherwise
+
     def __init__(
         self,
         model: Any,
@@ -104,11 +109,13 @@ class Trainer(Records, Placement):
         log_bar: bool = True,
         scheduler_step_on_batch: bool = False,
         gradient_clip: float = 0.0,
+        lightning: Mapping[str, Any] | None = None,
     ) -> None:
         self.mode = checks.mode(mode)
+        self._zae_state = State(lightning=checks.lightning_arguments(lightning))
         Placement.__init__(self, device)
         Records.__init__(self)
-        self.model: Any = self._to_device(model)
+        self.model: Any = model if ranks.waits_for_processes(self) else self._to_device(model)
         self.optimizer: Any = optimizer
         self.scheduler: Any = scheduler
         self.log_bar = log_bar
@@ -119,7 +126,6 @@ class Trainer(Records, Placement):
         self.lightning_trainer: LightningTrainer | None = None
         self.callbacks: list[Any] = getattr(self, "callbacks", [])  # a name that a subclass may have taken
         self.loggers: list[Any] = getattr(self, "loggers", [])
-        self._zae_state = State()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out Lightning's trainer, which cannot be pickled; its counts stay."""
@@ -186,19 +192,34 @@ class Trainer(Records, Placement):
             checks.can_train(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.has_optimizer(self)
-        self.loader, self.valid_loader = loader, valid_loader if _is_true(valid_loader) else None
+        valid_loader = valid_loader if _is_true(valid_loader) else None
+        self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
-        self._scheduler_step_check(n_epoch)
-        if not n_epoch:
+        if n_epoch and ranks.needs_processes(self):
+            self._launch(Trainer.run, n_epoch, loader, valid_loader, **kwargs)
             return
-        with RunHooks(self, n_epoch, kwargs) as hooks:
-            if self.mode == "train" and not is_overridden(self, "run_epoch") and length(loader) != 0:
-                _lightning().fit(self, hooks, n_epoch, hooks.loader, hooks.valid_loader)
-            else:
-                for _ in range(n_epoch):
-                    hooks.by_hand()
-                    if self.lightning_trainer is not None and self.lightning_trainer.should_stop:
-                        break
+        try:
+            with ranks.taking_part(self, loader, valid_loader) as (self.loader, self.valid_loader):
+                self._scheduler_step_check(n_epoch)
+                if n_epoch:
+                    with RunHooks(self, n_epoch, kwargs) as hooks:
+                        self._run_epochs(n_epoch, hooks)
+        finally:
+            self.loader, self.valid_loader = loader, valid_loader
+
+    def _launch(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Call a function in a process for each device, and come out of it as if it had run here."""
+        worlds = [ranks.World(rank, len(self.device), rank, len(self.device)) for rank in range(len(self.device))]
+        _lightning().launch(self, worlds, Terminal(), function, *args, **kwargs)
+
+    def _run_epochs(self, n_epoch: int, hooks: RunHooks) -> None:
+        if self.mode == "train" and not is_overridden(self, "run_epoch") and length(self.loader) != 0:
+            _lightning().fit(self, hooks, n_epoch, hooks.loader, hooks.valid_loader)
+            return
+        for _ in range(n_epoch):
+            hooks.by_hand()
+            if self.lightning_trainer is not None and self.lightning_trainer.should_stop:
+                break
 
     def run_epoch(self, loader: Any, **kwargs: Any) -> None:
         """Run one epoch in the present mode: clear the logs, run every batch, compute the metrics.
@@ -212,18 +233,21 @@ class Trainer(Records, Placement):
         """
         checks.has_model(self)
         checks.loader(loader, "loader")
-        with EpochHooks(self, loader, kwargs) as hooks:
-            if length(loader) == 0:
+        if ranks.needs_processes(self):
+            self._launch(Trainer.run_epoch, loader, **kwargs)
+            return
+        with ranks.taking_part(self, loader) as (part,), EpochHooks(self, part, kwargs) as hooks:
+            if length(part) == 0:
                 hooks.epoch_starts()
-                for batch in loader:  # where the length lies
+                for batch in part:  # where the length lies
                     hooks.run_alone(batch)
                 hooks.epoch_ends()
             elif self.mode == "train":
                 if not is_overridden(self, "run_batch"):
                     checks.has_optimizer(self)
-                _lightning().fit(self, hooks, 1, loader, None)
+                _lightning().fit(self, hooks, 1, part, None)
             else:
-                _lightning().test(self, hooks, loader)
+                _lightning().test(self, hooks, part)
 
     def run_batch(self, batch: Batch, **kwargs: Any) -> None:
         """Run one batch in the present mode: the step, in train mode the update too, then the log.

@@ -106,6 +106,18 @@ def _others(trainer: Trainer) -> set[int]:
     return found
 
 
+def lightning_arguments(value: Any) -> dict[str, Any]:
+    """Return arguments for ``L.Trainer`` as a dict of their own (None: no arguments), else raise `TypeError`."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(
+            f"lightning={value!r} is no dict of arguments for lightning.Trainer, such as "
+            f'{{"strategy": "fsdp", "accumulate_grad_batches": 4}}.'
+        )
+    return dict(value)
+
+
 def has_optimizer(trainer: Trainer) -> None:
     """Raise `ValueError` if there is no optimizer to train with, `TypeError` if it is none."""
     optimizer = trainer.optimizer

@@ -39,6 +39,65 @@ def parse(device: DeviceLike | Sequence[DeviceLike]) -> list[torch.device]:
     return [_one(device)]
 
 
+def of_processes(given: list[torch.device], count: int, launcher: str) -> list[torch.device]:
+    """Return the device of each process that a launcher has started on this node.
+
+    Parameters
+    ----------
+    given : list of torch.device
+        What the user gave: one device for each process, or one that stands for all of its kind.
+    count : int
+        The number of processes on this node.
+    launcher : str
+        Who started them, for the message.
+
+    Returns
+    -------
+    list of torch.device
+        One a process.
+
+    Raises
+    ------
+    ValueError
+        If there are neither one nor ``count`` of them, or one is there twice.
+    """
+    if len(given) == 1:
+        kind = given[0].type
+        given = [torch.device(kind, index) if kind == "cuda" else given[0] for index in range(count)]
+    if len(given) != count:
+        raise ValueError(
+            f"device is a list of {len(given)}, but {launcher} has started {count} processes on this node. Give one "
+            f'device for each, or one for all of a kind: device="{given[0].type}".'
+        )
+    return for_processes([_one(device) for device in given])
+
+
+def for_processes(given: list[torch.device]) -> list[torch.device]:
+    """Return devices, checked that each can have a process of its own; `ValueError` if not.
+
+    Parameters
+    ----------
+    given : list of torch.device
+        The devices.
+
+    Returns
+    -------
+    list of torch.device
+        The same, a "cuda" without index being the first GPU.
+    """
+    kinds = {device.type for device in given}
+    if len(kinds) > 1:
+        raise ValueError(f"device mixes {sorted(kinds)}; all processes need the same kind of device.")
+    if kinds == {"mps"} and len(given) > 1:
+        raise ValueError('There is one MPS device, so several processes cannot have one each. Give device="mps".')
+    if kinds == {"cuda"}:
+        given = [torch.device("cuda", device.index or 0) for device in given]
+        twice = sorted({str(device) for device in given if given.count(device) > 1})
+        if twice:
+            raise ValueError(f"device has {', '.join(twice)} more than once, but each process needs a GPU of its own.")
+    return given
+
+
 def _one(device: Any) -> torch.device:
     if isinstance(device, str):
         try:
@@ -48,7 +107,7 @@ def _one(device: Any) -> torch.device:
     if not isinstance(device, torch.device):
         raise TypeError(f"device={device!r} is of type {type(device).__name__}. {_ACCEPTED}")
     if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = torch.cuda.device_count()  # asks the driver without starting CUDA, which no fork would survive
         if (device.index or 0) >= count:
             there = f"only {count} CUDA device(s) are there" if count else "CUDA is not available here"
             raise ValueError(f'device="{device}" was asked for, but {there}. Give another one, "cpu" for instance.')

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from .history import RunningMeans, learning_rate, mean
 from .overrides import is_overridden
+from .ranks import is_first
+from .screen import Dark, Screen, Terminal
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -38,7 +39,7 @@ class Display:
         self.epoch = trainer.progress_checker.get_epoch()
         self._trainer = trainer
         self._total_epochs = total_epochs
-        self._bar: Any = None
+        self._screen: Screen = trainer._zae_state.screen or (Terminal() if is_first(trainer) else Dark())
         self._custom_log = is_overridden(trainer, "print_log")
         self._due = 0.0
         self._done = 0
@@ -51,17 +52,8 @@ class Display:
         trainer = self._trainer
         self._done, self._n_batches, self._due = 0, n_batches, 0.0
         self._means = RunningMeans(trainer.log_train if trainer.mode == "train" else trainer.log_test)
-        if not trainer.log_bar:
-            return
-        title = self._title() + (" test" if trainer.mode == "test" else "")
-        if self._bar is None:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=n_batches, desc=title, dynamic_ncols=True, file=sys.stderr, leave=False)
-        else:
-            self._bar.set_description(title, refresh=False)
-            self._bar.set_postfix_str("", refresh=False)
-            self._bar.reset(total=n_batches)
+        if trainer.log_bar:
+            self._screen.show(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
     def batch_done(self) -> None:
         """Count one batch, and draw if it is time to."""
@@ -69,13 +61,13 @@ class Display:
         if self._custom_log:
             total = self._n_batches if self._n_batches is not None else self._done
             self._log = self._trainer.print_log(cur_batch=self._done, num_batch=total)
-        if self._bar is not None and time.monotonic() >= self._due:
+        if self._trainer.log_bar and time.monotonic() >= self._due:
             self._draw()
 
     def end(self) -> None:
         """Draw the part's last state, and keep its mean loss for the epoch's line."""
         trainer = self._trainer
-        if self._bar is not None and self._done:
+        if trainer.log_bar and self._done:
             self._draw()
         log = trainer.log_train if trainer.mode == "train" else trainer.log_test
         try:
@@ -92,15 +84,11 @@ class Display:
         if trainer.mode == "test" or validated:
             parts.append(_summary("test", self._losses.get("test", {}) | trainer.test_metrics))
         line = " | ".join(part for part in parts if part)
-        if self._bar is not None:
-            self._bar.clear()
-        sys.stderr.write(f"{line}\n")  # in one piece, also where runs go on in several threads
+        self._screen.line(line)
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self._screen.close()
 
     def _title(self) -> str:
         return "One epoch" if self._total_epochs is None else f"Epoch {self.epoch}/{self._total_epochs}"
@@ -111,9 +99,7 @@ class Display:
         else:
             log = {key: f"{value:.6f}" for key, value in self._means.read().items()}
             log["LR"] = f"{learning_rate(self._trainer.optimizer):.3e}"  # last: what a narrow terminal cuts off
-        self._bar.n = self._done
-        self._bar.set_postfix(log, refresh=False)
-        self._bar.refresh()
+        self._screen.draw(self._done, log)
         self._due = time.monotonic() + REFRESH_SECONDS
 
 

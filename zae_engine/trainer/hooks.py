@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from . import checks, steps
+from . import checks, ranks, steps
 from ._placement import length
 from .display import Display
 from .history import mean
@@ -81,6 +82,29 @@ class EpochHooks:
             self.trainer.mode == "train" and self.torch_optimizer is None
         )
 
+    def take(self, step: int) -> float:
+        """Turn to a batch of the epoch, and return what its loss counts, by its part of the samples of all ranks."""
+        world = self.trainer._zae_state.world
+        if world is None:
+            return 1.0
+        if hasattr(self._present_loader, "share_of"):
+            world.ledger.share = self._present_loader.share_of(step)
+        return self._gradient_scale()
+
+    @property
+    def _present_loader(self) -> Any:
+        return self.loader
+
+    def _gradient_scale(self) -> float:
+        world = self.trainer._zae_state.world
+        return 1.0 if world is None else world.ledger.share.weight * world.size
+
+    def backward(self, backward: Callable[[], None]) -> None:
+        """Call Lightning's backward; its strategy averages the gradients over the ranks."""
+        averaging = self.trainer._zae_state.averaging
+        with averaging.paused() if averaging is not None else nullcontext():
+            backward()
+
     def to_device(self, batch: Any) -> Any:
         """Return the batch as the steps receive it."""
         return steps.to_device(self.trainer, batch)
@@ -109,8 +133,9 @@ class EpochHooks:
 
         There, ``backward`` and ``step`` replace ``loss.backward()`` and ``optimizer.step()``.
         """
-        state = self.trainer._zae_state
-        state.backward, state.optimizer_step, state.step = backward, step, {}
+        state, scale = self.trainer._zae_state, self._gradient_scale()
+        scaled = backward if backward is None or scale == 1.0 else lambda loss: backward(loss * scale)
+        state.backward, state.optimizer_step, state.step = scaled, step, {}
         try:
             self.trainer.run_batch(batch, **self.kwargs)
             return state.step
@@ -120,7 +145,21 @@ class EpochHooks:
     def run_alone(self, batch: Any) -> None:
         """Call the trainer's ``run_batch`` outside Lightning's loop; a ``None`` batch is passed over."""
         if batch is not None:
-            self.trainer.run_batch(batch, **self.kwargs)
+            with self._averaging():
+                self.trainer.run_batch(batch, **self.kwargs)
+
+    @contextmanager
+    def _averaging(self) -> Iterator[None]:
+        """Average gradients over the ranks, however they are made; alone, do nothing."""
+        trainer, state = self.trainer, self.trainer._zae_state
+        if state.world is None or state.averaging is not None or trainer.mode != "train":
+            yield
+            return
+        with ranks.GradientAveraging(ranks.parameters(trainer), self._gradient_scale) as state.averaging:
+            try:
+                yield
+            finally:
+                state.averaging = None
 
     def batch_done(self, batch: Any) -> None:
         """Count a batch that the loader gave; a ``None`` batch is passed over, but the bar moves."""
@@ -136,9 +175,13 @@ class EpochHooks:
         self.trainer._zae_state.running += 1
         if self.trainer.mode == "train":
             self.trainer._zae_state.feed.introduce(self.trainer)
+        self._whole = ExitStack()
+        if self.owns_batches or is_overridden(self.trainer, "run_epoch"):
+            self._whole.enter_context(self._averaging())
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._whole.close()
         self.trainer._zae_state.feed.save(self.trainer)
         self.trainer._zae_state.running -= 1
         if self.display is not self._outer_display:
@@ -150,7 +193,7 @@ class EpochHooks:
 
     def _let_go(self) -> None:
         """Hold the trainer weakly from now on: Lightning keeps these hooks, and the trainer keeps Lightning."""
-        del self.display
+        del self.display, self._whole
         self.trainer = weakref.proxy(self.trainer)
 
     def epoch_starts(self) -> None:
@@ -159,8 +202,9 @@ class EpochHooks:
         self.display.start(length(self.loader))
 
     def epoch_ends(self) -> None:
-        """Take the metrics of the epoch."""
+        """Take the metrics of the epoch, of all ranks."""
         trainer = self.trainer
+        ranks.merge_logs(trainer)
         self.display.end()
         metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
         new = checks.metrics(trainer.metric_on_epoch_end())
@@ -210,6 +254,10 @@ class RunHooks(EpochHooks):
         if self._validating:  # broken off by an exception
             self.trainer.mode = self._mode
         super().__exit__(*exception)
+
+    @property
+    def _present_loader(self) -> Any:
+        return self.valid_loader if self._validating else self.loader
 
     def _make_display(self) -> Display:
         return Display(self.trainer, self._epoch + self.n_epoch)
@@ -261,6 +309,7 @@ class RunHooks(EpochHooks):
         trainer, feed = self.trainer, self.trainer._zae_state.feed
         logged = feed.epochs
         trainer.run_epoch(loader, **self.kwargs)
+        ranks.merge_logs(trainer)
         self.display.end()
         if feed.epochs == logged:  # it has not called Trainer's
             feed.epoch(trainer, trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics)

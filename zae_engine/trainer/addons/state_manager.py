@@ -6,6 +6,7 @@ import copy
 import os
 from typing import Any
 
+from .. import ranks
 from . import state_files
 from .core import AddOnBase, T
 
@@ -71,7 +72,8 @@ class StateManagerAddon(AddOnBase):
                 """As `Trainer.check_better`, and save the state if it is better."""
                 better = super().check_better(cur_epoch, cur_loss)
                 if better:
-                    self.save_state()
+                    if ranks.is_first(self):
+                        self.save_state()
                     self.saved_loss = float(cur_loss)
                 return bool(better)
 

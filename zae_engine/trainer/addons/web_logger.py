@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .. import ranks
 from .core import AddOnBase, T
 from .neptune_offline import read_offline_run
 
@@ -56,7 +57,7 @@ class WandBLoggerAddon(AddOnBase):
                 super().__init__(*args, **kwargs)
                 if params is not None:
                     _require("wandb", "WandBLoggerAddon")
-                    self._attach_web_logger("wandb", self.init_wandb(params))
+                    self._attach_web_logger("wandb", self.init_wandb(_of_rank(self, params, "disabled")))
 
             def init_wandb(self, params: dict[str, Any]) -> Any:
                 """Start and return the run; may be overridden."""
@@ -104,7 +105,7 @@ class NeptuneLoggerAddon(AddOnBase):
                 super().__init__(*args, **kwargs)
                 if params is not None:
                     _require("neptune", "NeptuneLoggerAddon")
-                    self._attach_web_logger("neptune", self.init_neptune(params))
+                    self._attach_web_logger("neptune", self.init_neptune(_of_rank(self, params, "debug")))
 
             def init_neptune(self, params: dict[str, Any]) -> Any:
                 """Start and return the run; may be overridden."""
@@ -161,6 +162,11 @@ def _own_params(name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
             f'web_logger={{"{name}": {{...}}}}.'
         )
     return dict(web_logger[name]) if name in web_logger else None
+
+
+def _of_rank(trainer: Any, params: dict[str, Any], silent_mode: str) -> dict[str, Any]:
+    """Return the parameters of a run; one that records nothing on ranks other than the first."""
+    return params if ranks.is_first(trainer) else {**params, "mode": silent_mode}
 
 
 def _require(package: str, add_on: str) -> None:

@@ -1,0 +1,182 @@
+"""Starting the processes that run a trainer, waiting for them, and bringing home what they made of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.distributed import (
+    DistError,
+    TCPStore,  # type: ignore[attr-defined]
+)
+
+from ..protocol import Facade
+from .homecoming import random_state
+from .parcel import culprit, pack
+from .relay import facts_of, names_of
+from .watch import Watch
+from .worker import Task
+
+
+def run_in_processes(
+    facade: Facade, worlds: list[Any], screen: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
+) -> Outcome:
+    """Call a function with the trainer in several processes, and wait for them.
+
+    Parameters
+    ----------
+    facade : Facade
+        The trainer.
+    worlds : list of World
+        The place of each rank.
+    screen : Screen
+        What rank 0 draws on.
+    function : callable
+        Called with the trainer and the arguments; it can be pickled.
+    args, kwargs : tuple, dict
+        The arguments, loaders among them.
+
+    Returns
+    -------
+    Outcome
+        What has become of rank 0's trainer, and what went wrong.
+
+    Raises
+    ------
+    TypeError
+        If something cannot be sent to another process; the message names it.
+    RuntimeError
+        If the processes cannot be started here, or cannot meet where the user says.
+    """
+    method = start_method(facade.device[0])
+    named = names_of(facade)
+    facts = {name: None if name.startswith("web_logger") else facts_of(value) for name, value in named.items()}
+    trainer: Any = facade
+    call: Any = (function, args, kwargs)
+    threads = 1  # OpenMP does not survive a fork
+    if method == "spawn":
+        trainer, call = _packed(facade, (function, args, kwargs), named)
+        threads = max(1, torch.get_num_threads() // len(worlds))
+    with _meeting_point(getattr(facade, "init_method", None)) as (store, init_method):
+        tasks = [Task(rank, worlds, trainer, call, facts, store, init_method, threads) for rank in range(len(worlds))]
+        watch = Watch(tasks, multiprocessing.get_context(method), {"screen": screen, **named})
+        try:
+            watch.wait()
+        finally:
+            watch.end()
+            screen.close()
+    return Outcome(watch.home, watch.failure())
+
+
+@dataclass
+class Outcome:
+    """How a run in several processes has ended.
+
+    Attributes
+    ----------
+    home : bytes or None
+        For `adopt`: what has become of rank 0's trainer; None if rank 0 could not tell.
+    failure : BaseException or None
+        What the run is to raise.
+    """
+
+    home: bytes | None
+    failure: BaseException | None
+
+
+def start_method(device: torch.device) -> str:
+    """Return how processes are started: "spawn", or "fork" where there is no script that they could import.
+
+    Parameters
+    ----------
+    device : torch.device
+        What the processes run on.
+
+    Raises
+    ------
+    RuntimeError
+        If only a fork would do, but cannot be.
+    """
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) and not hasattr(sys, "ps1"):
+        return "spawn"
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise RuntimeError(
+            "This is a notebook or an interactive session, whose classes other processes can only have by a fork, and "
+            "this system has no fork. Run a script instead."
+        )
+    if device.type == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        raise RuntimeError(
+            "This is a notebook or an interactive session that has used CUDA already, so it cannot be forked into the "
+            "processes of several GPUs. Restart it, and use CUDA through the trainer only: leave models and tensors "
+            "on the CPU, where they come back to after a run. Or run a script."
+        )
+    return "fork"
+
+
+def _packed(facade: Any, call: tuple[Any, ...], named: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return the trainer and the call for a spawned process."""
+    make, arguments, *rest = facade.__reduce_ex__(2)
+    state = dict(rest[0]) if rest and rest[0] else {}
+    state.update({key: vars(facade)[key] for key in ("loggers", "web_logger") if key in state})
+    known = {id(facade): "trainer", **{id(value): name for name, value in named.items()}}
+    parts = {"trainer": state, "function": call[0], "arguments": call[1], "keyword arguments": call[2]}
+    try:
+        making = pack((make, arguments))
+    except Exception as error:
+        raise _unsendable(f"The trainer's class {type(facade).__qualname__}", type(facade), error) from error
+    try:
+        return making, pack((state, *call, random_state()), known)
+    except Exception as error:
+        for name, part in parts.items():
+            try:
+                pack(part, known)
+            except Exception:
+                path, value = culprit(part, name, known)
+                raise _unsendable(_readable(path), value, error) from error
+        raise
+
+
+def _readable(path: str) -> str:
+    """Return a path as the user would write it: ``trainer.model`` for ``trainer['model']``."""
+    for position, name in (("arguments[0]", "loader"), ("arguments[1]", "loader"), ("arguments[2]", "valid_loader")):
+        path = path.replace(position, name)
+    if path.startswith("trainer['"):
+        name, _, rest = path[len("trainer['") :].partition("']")
+        path = f"trainer.{name}{rest}"
+    return path
+
+
+def _unsendable(what: str, value: Any, error: Exception) -> TypeError:
+    return TypeError(
+        f"{what} cannot be sent to the processes that several devices need: it is {value!r} ({type(error).__name__}: "
+        f"{error}). What they use must be picklable: functions and classes are defined at the top level of a module or "
+        f"script, not within a function and not as a lambda; open files, locks and generators are made where they are "
+        f"needed."
+    )
+
+
+@contextmanager
+def _meeting_point(init_method: str | None) -> Iterator[tuple[tuple[str, int] | None, str | None]]:
+    """Listen where the processes meet: at a free port, or where the user says."""
+    if init_method is not None and not init_method.startswith("tcp://"):
+        yield None, init_method
+        return
+    parts = urllib.parse.urlsplit(init_method or "tcp://127.0.0.1:0")
+    host, port = parts.hostname or "127.0.0.1", parts.port or 0
+    try:
+        store = TCPStore(host, port, is_master=True, wait_for_workers=False)
+    except (DistError, RuntimeError, ValueError) as error:
+        raise RuntimeError(
+            f"init_method={init_method!r}: cannot listen at port {port} ({str(error).splitlines()[0]}). Another "
+            f'program, or another run, may be using it: give another port, init_method="tcp://{host}:{port + 1}", or '
+            f"leave init_method out, and a free one is found."
+        ) from error
+    yield (host, store.port), None
+    del store

@@ -1,0 +1,25 @@
+"""Training in several processes: who takes part, which batches each gets, and how their records become one."""
+
+from .dealing import Dealt
+from .gradients import GradientAveraging
+from .ledger import Ledger, Share, merge
+from .part import distributes, needs_processes, parameters, taking_part, tell_of_unused_devices, waits_for_processes
+from .records import merge_logs
+from .world import World, is_first
+
+__all__ = [
+    "Dealt",
+    "GradientAveraging",
+    "Ledger",
+    "Share",
+    "World",
+    "distributes",
+    "is_first",
+    "merge",
+    "merge_logs",
+    "needs_processes",
+    "parameters",
+    "taking_part",
+    "tell_of_unused_devices",
+    "waits_for_processes",
+]

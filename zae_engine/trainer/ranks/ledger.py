@@ -1,0 +1,124 @@
+"""Making one log of the logs of all ranks: the one that a single process would have written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a rank got of one step.
+
+    Attributes
+    ----------
+    step : int
+        The number of the step in the epoch, from 0.
+    weight : float
+        The part of the step's samples that is here; the weights of all ranks sum to 1. 0 for a batch that only keeps
+        this rank in step with the others: nothing is learnt from it and it is not recorded.
+    size : int or None
+        The number of samples here, if known.
+    """
+
+    step: int
+    weight: float
+    size: int | None = None
+
+
+class Ledger:
+    """Remembers for each entry of a log which step it is from, and puts the logs of all ranks together.
+
+    In training the ranks share a step's samples, so an entry becomes the mean over the ranks, weighted by their samples
+    (for loss and accuracy: what one process gets for the joint batch); outputs, and other entries with a row a sample,
+    are put behind each other. In testing each batch is one rank's, so the entries are put in the order of the loader,
+    the very list that one process writes.
+    """
+
+    def __init__(self) -> None:
+        self.share = Share(0, 1.0)
+        self.begin()
+
+    def begin(self, n_train: int = 0, n_test: int = 0) -> None:
+        """Forget the entries: the log is cleared and an epoch begins, with loss histories of these lengths."""
+        self.history_starts = {"train": n_train, "test": n_test}
+        self._shares: defaultdict[Any, list[Share]] = defaultdict(list)
+        self.is_open = True
+
+    def note(self, key: Any) -> None:
+        """Note that an entry of the present batch has been appended to the log under ``key``."""
+        self._shares[key].append(self.share)
+
+    def entries(self, log: dict[Any, list[Any]]) -> dict[Any, list[tuple[Share, Any]]]:
+        """Return this rank's log with the share of each entry, for `merge`; the ledger is closed."""
+        self.is_open = False
+        noted = {}
+        for key, values in log.items():
+            shares = self._shares.get(key, [])
+            if len(shares) != len(values):  # somebody has written to the log by other ways than `logging`
+                shares = [Share(step, 1.0) for step in range(len(values))]
+            noted[key] = list(zip(shares, values, strict=True))
+        return noted
+
+
+def merge(ranks: Sequence[dict[Any, list[tuple[Share, Any]]]], training: bool) -> dict[Any, list[Any]]:
+    """Return the log of all ranks.
+
+    Parameters
+    ----------
+    ranks : sequence of dict
+        What `Ledger.entries` gave on each rank.
+    training : bool
+        Whether the ranks shared each step, or took turns with whole batches.
+
+    Returns
+    -------
+    dict of str to list
+        One entry a step for training, one a batch for testing.
+    """
+    merged = {}
+    for key in dict.fromkeys(key for entries in ranks for key in entries):
+        steps: defaultdict[int, list[tuple[Share, Any]]] = defaultdict(list)
+        for entries in ranks:
+            for share, value in entries.get(key, []):
+                if share.weight:
+                    steps[share.step].append((share, value))
+        ordered = [steps[step] for step in sorted(steps)]
+        if training:
+            merged[key] = [_combined(str(key), entries) for entries in ordered]
+        else:
+            merged[key] = [value for entries in ordered for _, value in entries]
+    return merged
+
+
+def _combined(key: str, entries: list[tuple[Share, Any]]) -> Any:
+    shares, values = [share for share, _ in entries], [value for _, value in entries]
+    first = values[0]
+    if len(values) == 1:
+        return first
+    try:
+        if isinstance(first, (list, tuple)):
+            return type(first)(element for value in values for element in value)
+        if isinstance(first, (torch.Tensor, np.ndarray)) and first.ndim and _has_rows("output" in key, shares, values):
+            return torch.cat(values) if isinstance(first, torch.Tensor) else np.concatenate(values)
+        if isinstance(first, torch.Tensor):
+            total = sum(share.weight for share in shares)
+            mean = sum(value.double() * (share.weight / total) for share, value in entries)
+            dtype = first.dtype if first.is_floating_point() else torch.get_default_dtype()
+            return mean.to(dtype) if isinstance(mean, torch.Tensor) else first
+        if isinstance(first, (int, float, np.number, np.ndarray)):
+            mean = np.average(np.stack(values), axis=0, weights=[share.weight for share in shares])
+            return mean if isinstance(first, np.ndarray) else float(mean)
+    except (TypeError, ValueError, RuntimeError):  # of different kinds or shapes: there is no one value
+        pass
+    return first
+
+
+def _has_rows(is_output: bool, shares: list[Share], values: list[Any]) -> bool:
+    """Whether the values have a row for each sample."""
+    return is_output or all(value.shape[0] == share.size for share, value in zip(shares, values, strict=True))

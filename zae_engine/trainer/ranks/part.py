@@ -1,0 +1,103 @@
+"""Whether a trainer runs in several processes, and taking part in that as one of them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from .dealing import Dealt
+
+if TYPE_CHECKING:
+    from .._trainer import Trainer
+
+
+def distributes(trainer: Trainer) -> bool:
+    """Whether the trainer uses all of its devices: by MultiGPUAddon, or by a strategy that it was given."""
+    return trainer._zae_distributes or trainer._zae_state.lightning.get("strategy", "auto") != "auto"
+
+
+def needs_processes(trainer: Trainer) -> bool:
+    """Whether processes are to be started for what the trainer is about to do."""
+    if trainer._zae_state.world is not None or not distributes(trainer):
+        return False
+    if len(trainer.device) > 1:
+        return True
+    if not trainer._zae_state.told_of_one_device:
+        trainer._zae_state.told_of_one_device = True
+        warnings.warn(
+            f"There is one device ({trainer.device[0]}), so everything runs in this process. For several processes "
+            f'give a list, device=["cuda:0", "cuda:1"] or device=["cpu", "cpu"], or start the script with torchrun.',
+            stacklevel=3,
+        )
+    return False
+
+
+def waits_for_processes(trainer: Trainer) -> bool:
+    """Whether the model stays on the CPU: in a notebook, where using CUDA now would prevent the forks later."""
+    return hasattr(sys, "ps1") and distributes(trainer) and len(trainer.device) > 1 and trainer._zae_state.world is None
+
+
+def tell_of_unused_devices(trainer: Trainer) -> None:
+    """Warn of a list of devices that only the first is used of."""
+    if len(trainer.device) > 1 and not distributes(trainer):
+        warnings.warn(
+            f"device is a list of {len(trainer.device)}, but the trainer has no MultiGPUAddon: it runs on the first, "
+            f"{trainer.device[0]}. To use all, make the class with Trainer.add_on(MultiGPUAddon).",
+            stacklevel=3,
+        )
+
+
+@contextmanager
+def taking_part(trainer: Trainer, *loaders: Any) -> Iterator[tuple[Any, ...]]:
+    """Give this rank's part of each loader, in a process that is connected with the others.
+
+    Alone, the loaders are given back as they are.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer, of which every rank has its own.
+    *loaders
+        The user's loaders; None stays None.
+    """
+    world = trainer._zae_state.world
+    if world is None:
+        yield loaders
+        return
+    if not dist.is_initialized():
+        importlib.import_module("zae_lightning").connect(trainer)
+        for tensor in _tensors(trainer):  # each process has made its own model
+            dist.broadcast(tensor.data, src=0)
+    use_all = trainer._zae_state.lightning.get("use_distributed_sampler", True)
+
+    def is_training() -> bool:
+        return trainer.mode == "train"
+
+    yield tuple(
+        loader if loader is None or isinstance(loader, Dealt) or not use_all else Dealt(loader, world, is_training)
+        for loader in loaders
+    )
+
+
+def parameters(trainer: Trainer) -> list[torch.Tensor]:
+    """Return all that is trained: the parameters of the model, of other modules, and of the optimizers."""
+    found = {}
+    for value in vars(trainer).values():
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(part, torch.nn.Module):
+                found.update({id(p): p for p in part.parameters()})
+            elif isinstance(part, torch.optim.Optimizer):
+                found.update({id(p): p for group in part.param_groups for p in group["params"]})
+    return list(found.values())
+
+
+def _tensors(trainer: Trainer) -> list[torch.Tensor]:
+    modules = [value for value in vars(trainer).values() if isinstance(value, torch.nn.Module)]
+    return parameters(trainer) + [buffer for module in modules for buffer in module.buffers()]

@@ -1,7 +1,7 @@
 """zae-engine's adapter to PyTorch Lightning.
 
-`fit` and `test` run a zae-engine trainer, `launch` does so in several processes; ``module.py`` shows what becomes of it.
-`zae_engine` calls these when something runs, so most people never import this package.
+`fit` and `test` run a zae-engine trainer, `launch` does so in several processes; ``module.py`` shows what becomes of
+it. `zae_engine` calls these when something runs, so most people never import this package.
 
 >>> import zae_lightning
 >>> callable(zae_lightning.fit)
@@ -11,6 +11,7 @@ True
 from lightning.pytorch import Trainer as LightningTrainer
 
 from .module import BatchModule, StepModule, make_module
+from .parts import kind_of_part
 from .processes import ProcessFailed, connect
 from .runtime import fit, launch, test
 
@@ -21,6 +22,7 @@ __all__ = [
     "StepModule",
     "connect",
     "fit",
+    "kind_of_part",
     "launch",
     "make_module",
     "test",

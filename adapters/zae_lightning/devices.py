@@ -53,7 +53,10 @@ def placement_arguments(devices: list[torch.device], primary: int, world: Any, s
     """
     if world is None:
         # One process, under SLURM or torchrun too, where each task may run a trainer of its own.
-        return {**accelerator_arguments(devices[primary]), "plugins": [LightningEnvironment()]}
+        place = {**accelerator_arguments(devices[primary]), "plugins": [LightningEnvironment()]}
+        if isinstance(strategy, str) and strategy == "auto":
+            return place
+        return {**place, "strategy": strategy_for(strategy)}
     kind = devices[0].type
     return {
         "accelerator": kind,

@@ -19,6 +19,7 @@ class Facade(Protocol):
     loggers: list[Any]
     lightning_trainer: Any
     _zae_state: Any
+    _zae_strategy: Any
 
 
 class Hooks(Protocol):

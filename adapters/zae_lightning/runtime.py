@@ -154,7 +154,7 @@ def build_trainer(facade: Facade, *, world: Any = None, **arguments: Any) -> L.T
         **state.lightning,
     }
     place = placement_arguments(
-        facade.device, facade.primary_device_index, world or state.world, given.pop("strategy", "auto")
+        facade.device, facade.primary_device_index, world or state.world, given.pop("strategy", facade._zae_strategy)
     )
     plugins = [precision_for(state.autocast), *place.pop("plugins"), *_listed(given.pop("plugins", None))]
     return L.Trainer(

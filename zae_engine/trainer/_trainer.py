@@ -22,7 +22,6 @@ from .screen import Terminal
 if TYPE_CHECKING:
     from zae_lightning import LightningTrainer, StepModule
 
-    from .addons.core import AddOnBase
 
 Batch = tuple[Any, ...] | dict[str, Any] | Any
 
@@ -97,6 +96,7 @@ class Trainer(Records, Placement):
     """
 
     _zae_distributes = False  # MultiGPUAddon says otherwise
+    _zae_strategy: Any = "auto"  # a Lightning strategy that was added on
 
     def __init__(
         self,
@@ -132,13 +132,14 @@ class Trainer(Records, Placement):
         return {**self.__dict__, "lightning_trainer": None}
 
     @classmethod
-    def add_on(cls: type[T], *add_on_cls: type[AddOnBase]) -> type[T]:
+    def add_on(cls: type[T], *add_on_cls: Any) -> type[T]:
         """Return this class with add-ons installed, the first one innermost.
 
         Parameters
         ----------
-        *add_on_cls : type
-            Classes with an ``apply`` class method, such as subclasses of `zae_engine.trainer.addons.AddOnBase`.
+        *add_on_cls : type or instance
+            Classes with an ``apply`` class method, such as subclasses of `zae_engine.trainer.addons.AddOnBase`; or
+            instances of Lightning callbacks, loggers and strategies, of which every trainer gets a copy.
 
         Returns
         -------
@@ -210,6 +211,7 @@ class Trainer(Records, Placement):
     def _launch(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Call a function in a process for each device, and come out of it as if it had run here."""
         worlds = [ranks.World(rank, len(self.device), rank, len(self.device)) for rank in range(len(self.device))]
+        ranks.deal_out(self, worlds[0], *args)  # what cannot be, is better said here
         _lightning().launch(self, worlds, Terminal(), function, *args, **kwargs)
 
     def _run_epochs(self, n_epoch: int, hooks: RunHooks) -> None:

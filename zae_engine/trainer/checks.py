@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from ._trainer import Trainer
 
 MODES = ("train", "test")
+_THE_TRAINERS_OWN = {
+    "max_epochs": "say how many epochs in run(n_epoch, ...)",
+    "accelerator": "give the trainer a device",
+    "devices": "give the trainer a device, or a list of them with MultiGPUAddon",
+    "num_nodes": "start the script on all nodes with torchrun or srun; their number is found",
+    "callbacks": "append to trainer.callbacks",
+    "logger": "append to trainer.loggers",
+}
 
 
 def mode(value: Any) -> str:
@@ -115,6 +123,9 @@ def lightning_arguments(value: Any) -> dict[str, Any]:
             f"lightning={value!r} is no dict of arguments for lightning.Trainer, such as "
             f'{{"strategy": "fsdp", "accumulate_grad_batches": 4}}.'
         )
+    for name, instead in _THE_TRAINERS_OWN.items():
+        if name in value:
+            raise ValueError(f'lightning={{"{name}": ...}} is decided by the trainer. Instead, {instead}.')
     return dict(value)
 
 

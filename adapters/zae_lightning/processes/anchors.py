@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 # Of the process that the trainer is in: not brought home.
@@ -79,7 +80,7 @@ def content_of(value: Any) -> Any:
         return ("optimizer", (dict(value.state), [dict(group) for group in value.param_groups]))
     if isinstance(value, torch.Generator):
         return ("generator", value.get_state())
-    if _is_stateful(value):
+    if _is_stateful(value) and not isinstance(value, Callback):  # which tells only what a checkpoint needs
         return ("state", value.state_dict())
     if _is_plain(value):
         return ("object", dict(vars(value)))

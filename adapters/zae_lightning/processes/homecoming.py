@@ -54,6 +54,9 @@ def collect(trainer: Any, anchors: Mapping[str, Any]) -> bytes:
     try:
         return pack(home, known)
     except Exception:  # something that was made on the way; the rest comes home without it
+        for name, (kind, content) in contents.items():
+            if kind == "object":
+                contents[name] = (kind, {key: part for key, part in content.items() if _can_travel(part, known)})
         for part in ("contents", "attributes"):
             home[part] = {name: value for name, value in home[part].items() if _travels(name, value, known)}
         return pack(home, known)
@@ -122,6 +125,14 @@ def _has_content(name: str) -> bool:
 
 def _tensors_of(module: torch.nn.Module) -> list[Any]:
     return [*module._parameters.values(), *module._buffers.values()]
+
+
+def _can_travel(value: Any, known: Mapping[int, str]) -> bool:
+    try:
+        pack(value, known)
+    except Exception:
+        return False
+    return True
 
 
 def _travels(name: str, value: Any, known: Mapping[int, str]) -> bool:

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.distributed import (
-    DistError,
-    TCPStore,  # type: ignore[attr-defined]
-)
+from torch import distributed as dist
 
 from ..protocol import Facade
 from .homecoming import random_state
@@ -171,8 +168,8 @@ def _meeting_point(init_method: str | None) -> Iterator[tuple[tuple[str, int] | 
     parts = urllib.parse.urlsplit(init_method or "tcp://127.0.0.1:0")
     host, port = parts.hostname or "127.0.0.1", parts.port or 0
     try:
-        store = TCPStore(host, port, is_master=True, wait_for_workers=False)
-    except (DistError, RuntimeError, ValueError) as error:
+        store = dist.TCPStore(host, port, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    except (dist.DistError, RuntimeError, ValueError) as error:
         raise RuntimeError(
             f"init_method={init_method!r}: cannot listen at port {port} ({str(error).splitlines()[0]}). Another "
             f'program, or another run, may be using it: give another port, init_method="tcp://{host}:{port + 1}", or '

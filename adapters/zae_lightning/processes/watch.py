@@ -167,6 +167,14 @@ class Watch:
                     f"{signal.Signals(-process.exitcode).name}; the others were stopped. SIGKILL often means that the "
                     f"system was out of memory, SIGSEGV an error in compiled code."
                 )
+        told = {rank for _, rank, *_ in self._failures}
+        for rank, process in enumerate(self._processes):
+            if process.exitcode and rank not in told and process.pid not in self._ended_by_us:
+                hint = ' Is all that your script does under `if __name__ == "__main__":`?'
+                return ProcessFailed(
+                    f"The process of rank {rank} (pid {process.pid}) ended with exit code {process.exitcode}"
+                    f"{'.' if rank in self._started else ' before it began.' + hint}"
+                )
         if self._failures:
             _, rank, packed, text, trace = min(self._failures, key=lambda failure: failure[0])
             error: BaseException = ProcessFailed(f"Rank {rank} failed: {text}")
@@ -174,11 +182,4 @@ class Watch:
                 error = pickle.loads(packed)
             error.__cause__ = RankTraceback(f"Rank {rank} of {len(self._processes)} raised:\n{trace}")
             return error
-        for rank, process in enumerate(self._processes):
-            if process.exitcode:
-                hint = ' Is all that your script does under `if __name__ == "__main__":`?'
-                return ProcessFailed(
-                    f"The process of rank {rank} (pid {process.pid}) ended with exit code {process.exitcode}"
-                    f"{'.' if rank in self._started else ' before it began.' + hint}"
-                )
         return None

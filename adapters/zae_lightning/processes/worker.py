@@ -163,7 +163,7 @@ def _unpacked(task: Task, reports: _Reports) -> tuple[Any, Callable[..., Any], t
         trainer._zae_state.screen = Remote(reports.call, ("screen",))
         warnings.showwarning = reports.warning  # type: ignore[assignment]
     else:
-        warnings.simplefilter("ignore")  # the first says it
+        warnings.showwarning = _ignore  # the first says it
     # Pickling an optimizer leaves out that its scheduler watches its steps; the scheduler misses it.
     warnings.filterwarnings("ignore", message=r"Seems like `optimizer\.step\(\)` has been overridden")
     return trainer, function, args, kwargs
@@ -222,5 +222,5 @@ def _be_interrupted_once() -> None:
     signal.signal(signal.SIGINT, interrupt)
 
 
-def _ignore(*_: Any) -> None:
+def _ignore(*_: Any, **__: Any) -> None:
     """Do nothing: another rank does it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakValueDictionary
 
+from .lightning_parts import with_part
+
 _MADE: WeakValueDictionary[tuple[type, tuple[Any, ...]], type] = WeakValueDictionary()
 
 
@@ -18,7 +20,7 @@ def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
     cls : type
         `Trainer` or a subclass.
     add_ons : tuple of type
-        Classes with an ``apply`` class method.
+        Classes with an ``apply`` class method, and instances of Lightning callbacks, loggers and strategies.
 
     Returns
     -------
@@ -32,9 +34,13 @@ def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
     """
     extended = cls
     for add_on in add_ons:
-        if not callable(getattr(add_on, "apply", None)):
-            raise TypeError(f"add_on got {add_on!r}, which has no apply(); give subclasses of AddOnBase.")
-        made = add_on.apply(extended)
+        if callable(getattr(add_on, "apply", None)):
+            made = add_on.apply(extended)
+        elif (made := with_part(extended, add_on)) is None:
+            raise TypeError(
+                f"add_on got {add_on!r}, which has no apply(); give subclasses of AddOnBase, or instances of Lightning "
+                f"callbacks, loggers and strategies."
+            )
         if not isinstance(made, type):
             raise TypeError(f"{add_on!r}.apply returned {made!r}; it must return a subclass of what it got.")
         extended = made
@@ -42,7 +48,7 @@ def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
         if "_zae_made_from" in cls.__dict__:  # Trainer.add_on(A).add_on(B) is Trainer.add_on(A, B)
             cls, earlier = cls._zae_made_from  # type: ignore[attr-defined]
             add_ons = (*earlier, *add_ons)
-        names = ", ".join(getattr(add_on, "__name__", repr(add_on)) for add_on in add_ons)
+        names = ", ".join(getattr(add_on, "__name__", type(add_on).__name__) for add_on in add_ons)
         extended.__name__ = f"{cls.__name__}[{names}]"
         extended.__qualname__ = f"{cls.__qualname__}[{names}]"
         extended.__module__ = cls.__module__

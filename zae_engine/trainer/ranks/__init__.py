@@ -3,7 +3,15 @@
 from .dealing import Dealt
 from .gradients import GradientAveraging
 from .ledger import Ledger, Share, merge
-from .part import distributes, needs_processes, parameters, taking_part, tell_of_unused_devices, waits_for_processes
+from .part import (
+    deal_out,
+    distributes,
+    needs_processes,
+    parameters,
+    taking_part,
+    tell_of_unused_devices,
+    waits_for_processes,
+)
 from .records import merge_logs
 from .world import World, is_first
 
@@ -13,6 +21,7 @@ __all__ = [
     "Ledger",
     "Share",
     "World",
+    "deal_out",
     "distributes",
     "is_first",
     "merge",

@@ -42,7 +42,7 @@ class Dealt:
     Raises
     ------
     ValueError
-        If the batch sampler cannot be dealt out, or there are fewer batches than ranks need for one step.
+        If the batch sampler cannot be dealt out.
     """
 
     def __init__(self, loader: Any, world: World, is_training: Callable[[], bool]) -> None:
@@ -53,11 +53,14 @@ class Dealt:
         self._shares: dict[int, Share] = {}
         self._is_dealt_already = _is_dealt_already(loader)
         self._hands = None if self._is_dealt_already or not _has_indices(loader) else _Hands(loader, world, is_training)
-        n_batches = _length(loader)
-        if n_batches and is_training() and not _length(self):
+
+    def check_enough(self) -> None:
+        """Raise `ValueError` if training on this loader would take no step, though it has batches."""
+        n_batches, size = _length(self.loader), self._world.size
+        if n_batches and not _length(self):
             raise ValueError(
-                f"The training loader has {n_batches} batch(es) and drop_last=True, but {world.size} processes need "
-                f"{world.size} for one step. Use a smaller batch size or fewer devices."
+                f"The training loader has {n_batches} batch(es) and drop_last=True, but {size} processes need {size} "
+                f"for one step. Use a smaller batch size or fewer devices."
             )
 
     def __len__(self) -> int:

@@ -16,11 +16,13 @@ from .dealing import Dealt
 
 if TYPE_CHECKING:
     from .._trainer import Trainer
+    from .world import World
 
 
 def distributes(trainer: Trainer) -> bool:
     """Whether the trainer uses all of its devices: by MultiGPUAddon, or by a strategy that it was given."""
-    return trainer._zae_distributes or trainer._zae_state.lightning.get("strategy", "auto") != "auto"
+    strategy = trainer._zae_state.lightning.get("strategy", trainer._zae_strategy)
+    return trainer._zae_distributes or not (isinstance(strategy, str) and strategy == "auto")
 
 
 def needs_processes(trainer: Trainer) -> bool:
@@ -29,7 +31,7 @@ def needs_processes(trainer: Trainer) -> bool:
         return False
     if len(trainer.device) > 1:
         return True
-    if not trainer._zae_state.told_of_one_device:
+    if trainer._zae_distributes and not trainer._zae_state.told_of_one_device:
         trainer._zae_state.told_of_one_device = True
         warnings.warn(
             f"There is one device ({trainer.device[0]}), so everything runs in this process. For several processes "
@@ -75,15 +77,30 @@ def taking_part(trainer: Trainer, *loaders: Any) -> Iterator[tuple[Any, ...]]:
         importlib.import_module("zae_lightning").connect(trainer)
         for tensor in _tensors(trainer):  # each process has made its own model
             dist.broadcast(tensor.data, src=0)
-    use_all = trainer._zae_state.lightning.get("use_distributed_sampler", True)
+    yield deal_out(trainer, world, *loaders)
+
+
+def deal_out(trainer: Trainer, world: World, *loaders: Any) -> tuple[Any, ...]:
+    """Return a rank's part of each loader; of all else, and with ``use_distributed_sampler=False``, the thing itself.
+
+    Raises
+    ------
+    ValueError
+        If a loader cannot be dealt out, or the first one, that for training, has too few batches.
+    """
+    if not trainer._zae_state.lightning.get("use_distributed_sampler", True):
+        return loaders
 
     def is_training() -> bool:
         return trainer.mode == "train"
 
-    yield tuple(
-        loader if loader is None or isinstance(loader, Dealt) or not use_all else Dealt(loader, world, is_training)
+    dealt = tuple(
+        loader if not hasattr(loader, "__iter__") or isinstance(loader, Dealt) else Dealt(loader, world, is_training)
         for loader in loaders
     )
+    if is_training():
+        next(part for part in dealt if isinstance(part, Dealt)).check_enough()
+    return dealt
 
 
 def parameters(trainer: Trainer) -> list[torch.Tensor]:

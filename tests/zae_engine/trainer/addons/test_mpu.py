@@ -1,0 +1,398 @@
+"""MultiGPUAddon with processes that the trainer starts itself, on two CPUs; tests/…/ranks has what they compute."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+import warnings
+from typing import Any
+
+import psutil
+import pytest
+import torch
+import zae_lightning
+from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from tests.conftest import Classifier
+from zae_engine.trainer.addons import MultiGPUAddon, StateManagerAddon, WandBLoggerAddon
+
+TWO = ["cpu", "cpu"]
+
+
+class Distributed(Classifier.add_on(MultiGPUAddon)):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind():
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    helpers = ("resource_tracker", "wandb")  # of multiprocessing and of wandb; they end with this process
+    assert [line for child in left if not any(name in (line := " ".join(child.cmdline())) for name in helpers)] == []
+
+
+# What comes home
+
+
+class Remembers(Callback):
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.ranks: list[int] = []
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(float(outputs["loss"]))
+        self.ranks.append(trainer.global_rank)
+
+
+class Remembering(Classifier.add_on(StateManagerAddon, MultiGPUAddon)):
+    def train_step(self, batch):
+        self.batches_seen = getattr(self, "batches_seen", 0) + 1
+        self.model.last_batch = len(batch[0])
+        return super().train_step(batch)
+
+
+def test_the_trainer_is_as_if_it_had_trained_by_itself(make: Any, loader: Any, valid_loader: Any, tmp_path: Any):
+    model = nn.Linear(10, 2)
+    before = model.weight.detach().clone()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    trainer = make(
+        Remembering, model=model, device=TWO, optimizer=optimizer, scheduler=scheduler, save_path=str(tmp_path)
+    )
+    callback, log_test = Remembers(), trainer.log_test
+    trainer.callbacks.append(callback)
+    random_state = torch.get_rng_state()
+
+    trainer.run(2, loader, valid_loader)
+
+    assert trainer.model is model
+    assert not torch.equal(model.weight, before)
+    assert optimizer.state[model.weight]["step"] == 4  # 3 batches are 2 steps for two processes
+    assert trainer.optimizer is optimizer
+    assert optimizer.param_groups[0]["params"][0] is model.weight
+    assert scheduler.last_epoch == 2
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0025)
+    assert len(trainer.get_loss_history("train")) == 4
+    assert len(trainer.get_loss_history("test")) == 4
+    assert trainer.log_test is log_test
+    assert [len(entry) for entry in log_test["output"]] == [12, 12]
+    assert trainer.progress_checker.get_epoch() == 3
+    assert trainer.loss_buffer < float("inf")
+    assert trainer.weight_buffer["epoch"] == [1]
+    assert torch.equal(trainer.weight_buffer["weight"][0]["weight"], model.weight)
+    assert trainer.lightning_trainer.global_step == 4
+    assert trainer.lightning_trainer.current_epoch == 2
+    assert trainer.loader is loader
+    assert trainer.mode == "train"
+    assert trainer.batches_seen == 4
+    assert model.last_batch == 4  # 24 samples are 8 + 8, and 4 + 4 of the rest
+    assert len(callback.losses) == 4
+    assert set(callback.ranks) == {0}
+    assert not torch.equal(torch.get_rng_state(), random_state)
+    assert torch.equal(torch.load(tmp_path / "model.ckpt")["weight"], model.weight)
+    assert trainer.saved_loss == trainer.loss_buffer
+
+    trainer.run(1, loader)
+
+    assert len(trainer.get_loss_history("train")) == 6
+    assert optimizer.state[model.weight]["step"] == 6
+    assert trainer.lightning_trainer.global_step == 6
+    assert trainer.progress_checker.get_epoch() == 4
+
+    trainer.load_state()
+    assert trainer.optimizer is optimizer
+
+
+class ShowsItsSamples(Distributed):
+    def train_step(self, batch):
+        return {**super().train_step(batch[:2]), "output": batch[2], "worker": float(os.getpid())}
+
+    def test_step(self, batch):
+        return {**super().test_step(batch[:2]), "output": batch[2]}
+
+
+def test_each_sample_is_used_once_an_epoch_in_another_order_each_time(make: Any):
+    data = TensorDataset(torch.randn(23, 10), torch.zeros(23, dtype=torch.long), torch.arange(23))
+    trainer = make(ShowsItsSamples, device=TWO)
+    orders = []
+    for _ in range(2):
+        trainer.run(1, DataLoader(data, 4, shuffle=True))
+        orders.append(torch.cat(trainer.log_train["output"]).tolist())
+    assert [sorted(order) for order in orders] == [list(range(23))] * 2
+    assert orders[0] != orders[1]
+    outputs = trainer.inference(DataLoader(data, 4))
+    assert [output.tolist() for output in outputs] == [list(range(23))[start : start + 4] for start in range(0, 23, 4)]
+
+
+# What is refused, and what goes wrong
+
+
+class NeedsALock(Distributed):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = {"lock": threading.Lock()}
+
+
+class Doubles(torch.utils.data.Dataset):
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        return self.transform(torch.ones(10)), 0
+
+
+def test_what_cannot_be_sent_is_named(make: Any, loader: Any):
+    with pytest.raises(TypeError, match=r"loader\.dataset\.transform cannot be sent .*lambda"):
+        make(Distributed, device=TWO).run(1, DataLoader(Doubles(lambda x: 2 * x), 4))
+    with pytest.raises(TypeError, match=r"trainer\.helper\['lock'\] cannot be sent .*lock"):
+        make(NeedsALock, device=TWO).run(1, loader)
+    with pytest.raises(TypeError, match=r"valid_loader\.collate_fn cannot be sent .*lambda"):
+        make(Distributed, device=TWO).run(1, loader, DataLoader(loader.dataset, 4, collate_fn=lambda rows: rows))
+
+    class Local(Classifier):
+        pass
+
+    with pytest.raises(TypeError, match=r"class .*Local.* cannot be sent"):
+        make(Local.add_on(MultiGPUAddon), device=TWO).run(1, loader)
+
+
+def test_a_port_in_use_is_an_error_that_says_so(make: Any, loader: Any):
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        trainer = make(Distributed, device=TWO, init_method=f"tcp://localhost:{port}")
+        with pytest.raises(RuntimeError, match=rf"cannot listen at port {port}.*give another port"):
+            trainer.run(1, loader)
+
+
+def test_a_port_of_the_users_choice_and_a_file_to_meet_at_work(make: Any, loader: Any, tmp_path: Any):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    for init_method in (f"tcp://localhost:{port}", f"file://{tmp_path}/meet"):
+        trainer = make(Distributed, device=TWO, init_method=init_method)
+        assert trainer.init_method == init_method
+        trainer.run(1, loader)
+        assert len(trainer.get_loss_history()) == 2
+
+
+class OwnError(Exception):
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class FailsOnRankOne(Distributed):
+    def train_step(self, batch):
+        if len(self.loss_history_train) == 1 and self.primary_device_index == 1:
+            raise KeyError("no such key")
+        return super().train_step(batch)
+
+
+def test_an_exception_in_a_rank_reaches_the_caller_as_itself(make: Any, loader: Any):
+    trainer = make(FailsOnRankOne, device=TWO)
+    before = trainer.model.weight.detach().clone()
+    with pytest.raises(KeyError, match="no such key") as caught:
+        trainer.run(5, loader)
+    assert "train_step" in str(caught.value.__cause__)
+    assert "Rank 1 of 2" in str(caught.value.__cause__)
+    assert not torch.equal(trainer.model.weight, before)  # the first step is kept
+    assert len(trainer.get_loss_history()) == 1
+    assert trainer.mode == "train"
+
+
+class RaisesItsOwn(Distributed):
+    def train_step(self, batch):
+        raise OwnError(3, "detail")
+
+
+def test_an_exception_that_cannot_be_sent_is_told_of(make: Any, loader: Any):
+    with pytest.raises(zae_lightning.ProcessFailed, match="OwnError: 3: detail") as caught:
+        make(RaisesItsOwn, device=TWO).run(1, loader)
+    assert "train_step" in str(caught.value.__cause__)
+
+
+class Dies(Distributed):
+    rank, how = 0, "SIGKILL"
+
+    def train_step(self, batch):
+        if len(self.loss_history_train) == 1 and self.primary_device_index == self.rank:
+            if self.how == "exit":
+                os._exit(3)
+            os.kill(os.getpid(), getattr(signal, self.how))
+        return super().train_step(batch)
+
+
+class TheOtherDies(Dies):
+    rank = 1
+
+
+class Exits(TheOtherDies):
+    how = "exit"
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [(Dies, "rank 0.*signal SIGKILL"), (TheOtherDies, "rank 1.*signal SIGKILL"), (Exits, "rank 1.*exit code 3")],
+)
+def test_a_rank_that_dies_ends_the_run_promptly(make: Any, dataset: Any, cls: type, message: str):
+    loader = DataLoader(dataset, 4, num_workers=1, persistent_workers=True)  # its worker must go too
+    trainer = make(cls, device=TWO)
+    start = time.monotonic()
+    with pytest.raises(zae_lightning.ProcessFailed, match=message):
+        trainer.run(3, loader)
+    assert time.monotonic() - start < 30
+    assert trainer.mode == "train"
+    assert trainer.loader is loader
+
+
+class Sleeps(Distributed):
+    def train_step(self, batch):
+        if len(self.loss_history_train) == 2:
+            self.told = print("asleep", flush=True)
+            time.sleep(60)
+        return super().train_step(batch)
+
+
+def test_an_interrupt_of_the_caller_stops_the_ranks_and_keeps_what_is_done(make: Any, loader: Any):
+    trainer = make(Sleeps, device=TWO)
+    before = trainer.model.weight.detach().clone()
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    asleep = threading.Thread(target=_interrupt_when_two_sleep)
+    asleep.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run(5, loader)
+    finally:
+        signal.signal(signal.SIGINT, old)
+        asleep.join()
+    assert len(trainer.get_loss_history()) == 2
+    assert not torch.equal(trainer.model.weight, before)
+    assert trainer.progress_checker.get_epoch() == 2
+    trainer.train_step = None  # so that it goes on with the class's
+    del trainer.train_step
+    trainer.loss_history_train.append(torch.tensor(0.0))
+    trainer.run(1, loader)
+    assert trainer.progress_checker.get_epoch() == 3
+
+
+def _interrupt_when_two_sleep() -> None:
+    """Interrupt this process when both ranks have computed for a while and then wait."""
+    me, limit = psutil.Process(), time.monotonic() + 60
+    while time.monotonic() < limit:
+        ranks = [child for child in me.children() if "spawn_main" in " ".join(child.cmdline())]
+        if len(ranks) == 2:
+            used = [sum(rank.cpu_times()[:2]) for rank in ranks]
+            time.sleep(2)
+            if all(
+                rank.is_running() and sum(rank.cpu_times()[:2]) - past < 0.2
+                for rank, past in zip(ranks, used, strict=True)
+            ):
+                break
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# Messages
+
+
+def test_a_list_without_the_add_on_says_that_one_device_is_used(make: Any, loader: Any):
+    with pytest.warns(UserWarning, match=r"list of 2, but the trainer has no MultiGPUAddon: it runs on the first, cpu"):
+        trainer = make(device=TWO)
+    trainer.run(1, loader)
+    assert len(trainer.get_loss_history()) == 3
+
+
+def test_the_add_on_with_one_device_runs_here_and_says_so_once(make: Any, loader: Any):
+    trainer = make(Distributed, device="cpu")
+    with pytest.warns(UserWarning, match="one device .*everything runs in this process"):
+        trainer.run(1, loader)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.run(1, loader)
+    assert len(trainer.get_loss_history()) == 6
+
+
+def test_devices_that_cannot_have_a_process_each_are_refused(make: Any, monkeypatch: Any):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="mixes"):
+        make(Distributed, device=["cpu", "cuda:0"])
+    with pytest.raises(ValueError, match="cuda:0 more than once"):
+        make(Distributed, device=["cuda:0", "cuda"])
+
+
+class Endless(torch.utils.data.Sampler):
+    def __iter__(self):
+        while True:
+            yield [0, 1]
+
+
+def test_loaders_that_cannot_be_dealt_out_are_refused(make: Any, dataset: Any):
+    with pytest.raises(ValueError, match=r"batch sampler .*Endless, has no length.*Give it a __len__"):
+        make(Distributed, device=TWO).run(1, DataLoader(dataset, batch_sampler=Endless()))
+    with pytest.raises(ValueError, match=r"1 batch\(es\) and drop_last=True, but 2 processes"):
+        make(Distributed, device=TWO).run(1, DataLoader(dataset, 20, drop_last=True))
+
+
+# Loggers, warnings, strategies
+
+
+class Warns(Classifier.add_on(WandBLoggerAddon, MultiGPUAddon)):
+    def train_step(self, batch):
+        if not self.loss_history_train:
+            warnings.warn(f"of rank {self.primary_device_index}", stacklevel=2)
+            self.web_logger["wandb"].log({"mine": 1.0})
+        return super().train_step(batch)
+
+
+def test_loggers_and_warnings_are_the_callers_and_come_from_rank_0(
+    make: Any, loader: Any, valid_loader: Any, tmp_path: Any, monkeypatch: Any
+):
+    monkeypatch.chdir(tmp_path)
+    trainer = make(Warns, device=TWO, web_logger={"wandb": {"mode": "offline", "project": "test"}})
+    trainer.loggers.append(CSVLogger(tmp_path, "csv"))
+    run = trainer.web_logger["wandb"]
+    with pytest.warns(UserWarning, match="of rank") as caught:
+        trainer.run(2, loader, valid_loader)
+    assert [str(w.message) for w in caught if "of rank" in str(w.message)] == ["of rank 0"]
+    assert trainer.web_logger["wandb"] is run
+    assert run.is_live()
+    assert run.summary["mine"] == 1.0
+    assert run.summary["test_loss"] == pytest.approx(float(torch.stack(trainer.log_test["loss"]).mean()))
+    run.finish()
+    lines = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert len([line for line in lines if line]) == 1 + 4 + 2  # the names, the steps, the validations
+
+
+def test_strategies_are_passed_on(make: Any, loader: Any):
+    seen: list[str] = []
+    for cls, kwargs in (
+        (Classifier, {"lightning": {"strategy": "ddp_spawn_find_unused_parameters_true"}}),
+        (Classifier.add_on(DDPStrategy(static_graph=True)), {}),
+        (StrategyShown.add_on(LambdaCallback()), {"lightning": {"strategy": "ddp"}}),
+    ):
+        trainer = make(cls, device=TWO, **kwargs)
+        trainer.run(1, loader)
+        assert len(trainer.get_loss_history()) == 2
+        seen.append(type(trainer.lightning_trainer.strategy).__name__)
+    assert seen == ["DDPStrategy"] * 3
+    assert trainer.strategy_in_the_run == ("DDPStrategy", 2)
+
+
+class StrategyShown(Classifier):
+    def train_step(self, batch):
+        strategy = self.lightning_trainer.strategy
+        self.strategy_in_the_run = (type(strategy).__name__, strategy.world_size)
+        return super().train_step(batch)

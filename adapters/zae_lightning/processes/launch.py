@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -62,8 +63,9 @@ def run_in_processes(
         threads = max(1, torch.get_num_threads() // len(worlds))
     with _meeting_point(getattr(facade, "init_method", None)) as (store, init_method):
         tasks = [Task(rank, worlds, trainer, call, facts, store, init_method, threads) for rank in range(len(worlds))]
-        watch = Watch(tasks, multiprocessing.get_context(method), {"screen": screen, **named})
+        watch = Watch({"screen": screen, **named})
         try:
+            watch.start(tasks, multiprocessing.get_context(method))
             watch.wait()
         finally:
             watch.end()
@@ -100,8 +102,14 @@ def start_method(device: torch.device) -> str:
     RuntimeError
         If only a fork would do, but cannot be.
     """
+    # Private to multiprocessing, which looks at it to refuse the same; but only once it comes to a spawn.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "A process that was started for a trainer reads the script and comes to the trainer's run again. Put all "
+            'that your script does under `if __name__ == "__main__":`.'
+        )
     main = sys.modules["__main__"]
-    if getattr(main, "__file__", None) and not hasattr(sys, "ps1"):
+    if os.path.isfile(getattr(main, "__file__", None) or "") and not hasattr(sys, "ps1"):
         return "spawn"
     if "fork" not in multiprocessing.get_all_start_methods():
         raise RuntimeError(

@@ -33,10 +33,6 @@ class Watch:
 
     Parameters
     ----------
-    tasks : list of Task
-        What each process has to do.
-    context : multiprocessing context
-        How they are started.
     targets : dict of str to object
         What the processes may call: the screen, loggers and runs, by name.
 
@@ -46,7 +42,7 @@ class Watch:
         What rank 0's trainer has become, packed, once rank 0 has told.
     """
 
-    def __init__(self, tasks: list[Task], context: Any, targets: dict[str, Any]) -> None:
+    def __init__(self, targets: dict[str, Any]) -> None:
         self.home: bytes | None = None
         self._targets = targets
         self._started: set[int] = set()
@@ -58,13 +54,31 @@ class Watch:
         self._is_collecting = False
         self._processes: list[Any] = []
         self._connections: dict[Any, int] = {}
+
+    def start(self, tasks: list[Task], context: Any) -> None:
+        """Start the processes.
+
+        Parameters
+        ----------
+        tasks : list of Task
+            What each process has to do.
+        context : multiprocessing context
+            How they are started.
+        """
+        forks = context.get_start_method() == "fork"
         for task in tasks:
-            reading, writing = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(task, writing), name=f"zae-engine rank {task.rank}")
+            ours, theirs = context.Pipe()
+            # A spawned process is sent its task once it runs: as an argument, one that dies on reading the script would
+            # keep this process waiting forever to write it.
+            arguments = (theirs, task if forks else None)
+            process = context.Process(target=work, args=arguments, name=f"zae-engine rank {task.rank}")
             process.start()
-            writing.close()
+            theirs.close()
             self._processes.append(process)
-            self._connections[reading] = task.rank
+            self._connections[ours] = task.rank
+        for connection, task in zip(self._connections, () if forks else tasks, strict=False):
+            with suppress(OSError):  # it has died; `wait` sees why
+                connection.send_bytes(pickle.dumps(task))
 
     def wait(self) -> None:
         """Do what the processes report, until all of them have ended."""

@@ -62,7 +62,7 @@ class Task:
     threads: int
 
 
-def work(task: Task, connection: Connection) -> None:
+def work(connection: Connection, task: Task | None) -> None:
     """Run a trainer as one of several processes, and report to the one that waits.
 
     The reports are tuples: ``("call", path, args, kwargs)`` for what a stand-in is asked to do, ``("warning", ...)``,
@@ -70,15 +70,17 @@ def work(task: Task, connection: Connection) -> None:
 
     Parameters
     ----------
-    task : Task
-        What to do.
     connection : multiprocessing.connection.Connection
         To the process that waits.
+    task : Task or None
+        What to do; if None, it comes through the connection.
     """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # so that this process can be ended together with those that it starts, for loading data
     _end_with_parent()
     _be_interrupted_once()
+    if task is None:
+        task = pickle.loads(connection.recv_bytes())
     reports = _Reports(connection)
     failed = True
     try:

@@ -1,4 +1,4 @@
-"""The project's commands: ``nox -s demo``, ``tests``, ``parity``, ``lint``, ``types``, ``bench``."""
+"""The project's commands: ``nox -s demo``, ``tests``, ``parity``, ``lint``, ``types``, ``bench``, ``scaling``."""
 
 from __future__ import annotations
 
@@ -75,3 +75,10 @@ def bench(session: nox.Session) -> None:
     """Measure what a step costs, beside Lightning, 0.7.6 and the raw loop."""
     prepare(session, "tests", extras="[wandb,neptune]")
     python(session, "-m", "tests.benchmarks.step_cost", *session.posargs)
+
+
+@nox.session
+def scaling(session: nox.Session) -> None:
+    """Measure what a second process gives and costs."""
+    prepare(session, "tests", extras="[wandb,neptune]")
+    python(session, "-m", "tests.benchmarks.scaling", *session.posargs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -23,6 +25,19 @@ def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
     assert (tmp_path / "checkpoints" / "model.ckpt").exists()
     trainer = names["trainer"]
     assert len(trainer.get_loss_history("train")) == 75
+
+
+def test_the_script_for_several_devices_runs(tmp_path):
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    [script] = [block for block in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if "MultiGPUTrainer" in block]
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["160"]
+    assert "Warning" not in done.stderr
+    assert (tmp_path / "dummy_model_mgpu.pth").exists()
 
 
 def test_the_two_commands_name_sessions_that_exist():

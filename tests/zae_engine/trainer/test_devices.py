@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from zae_engine.trainer import devices
@@ -38,3 +39,22 @@ def test_words_and_numbers_stay():
     assert devices.move("cpu", META) == "cpu"
     assert devices.move(3, META) == 3
     assert devices.move(None, META) is None
+
+
+CPU = torch.device("cpu")
+
+
+def test_one_device_stands_for_those_of_all_processes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert devices.of_processes([CPU], 3, "torchrun") == [CPU] * 3
+    assert devices.of_processes([torch.device("cuda")], 2, "torchrun") == [
+        torch.device("cuda:0"),
+        torch.device("cuda:1"),
+    ]
+    chosen = [torch.device("cuda:3"), torch.device("cuda:1")]
+    assert devices.of_processes(chosen, 2, "slurm") == chosen
+
+
+def test_a_list_that_does_not_fit_the_launcher_is_refused():
+    with pytest.raises(ValueError, match="list of 2, but torchrun has started 3 processes"):
+        devices.of_processes([CPU] * 2, 3, "torchrun")

@@ -313,3 +313,30 @@ def test_names_that_are_new_here_may_be_taken_by_a_subclass(make, loader, valid_
     trainer.run(1, loader, valid_loader)
     trainer.run_batch(next(iter(loader)))
     assert trainer.callbacks == trainer.loggers == value
+
+
+def test_add_on_takes_instances_of_lightning_parts_and_copies_them(make, loader, tmp_path):
+    from lightning.pytorch.callbacks import Timer
+    from lightning.pytorch.loggers import CSVLogger
+
+    timer = Timer()
+    cls = Classifier.add_on(timer, CSVLogger(tmp_path))
+    assert cls.__name__ == "Classifier[Timer, CSVLogger]"
+    first, second = make(cls), make(cls)
+    first.run(1, loader)
+    [own], [logger] = first.callbacks, first.loggers
+    assert own is not timer
+    assert own.time_elapsed("train") > 0
+    assert second.callbacks[0].time_elapsed("train") == 0
+    assert (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").exists()
+    assert logger is not second.loggers[0]
+
+
+def test_lightning_arguments_reach_lightning_and_those_of_the_trainer_are_refused(make, loader):
+    trainer = make(lightning={"limit_train_batches": 2})
+    trainer.run(1, loader)
+    assert len(trainer.get_loss_history()) == 2
+    with pytest.raises(ValueError, match=r'"max_epochs".*run\(n_epoch'):
+        make(lightning={"max_epochs": 3})
+    with pytest.raises(TypeError, match="no dict of arguments"):
+        make(lightning="ddp")

@@ -52,7 +52,7 @@ def tell_of_unused_devices(trainer: Trainer) -> None:
         warnings.warn(
             f"device is a list of {len(trainer.device)}, but the trainer has no MultiGPUAddon: it runs on the first, "
             f"{trainer.device[0]}. To use all, make the class with Trainer.add_on(MultiGPUAddon).",
-            stacklevel=3,
+            stacklevel=5,
         )
 
 

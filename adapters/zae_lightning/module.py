@@ -55,6 +55,7 @@ class StepModule(L.LightningModule):
         self._step: Mapping[str, Any] | None = None
         self._optimizer: Any = None
         self._schedulers: list[Any] = []
+        self._tested = False
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -108,6 +109,7 @@ class StepModule(L.LightningModule):
     def on_test_start(self) -> None:
         """As `on_train_start`; and a test epoch begins."""
         self._restore_sigterm()
+        self._tested = False
         self._as_outside(self.hooks.epoch_starts)
 
     def _restore_sigterm(self) -> None:
@@ -228,14 +230,32 @@ class StepModule(L.LightningModule):
 
         The gradients stay, as in zae-engine.
         """
+        if not self.trainer.sanity_checking:
+            self._start_validation()
+
+    def _start_validation(self) -> None:
+        training_over = self.trainer.is_last_batch
+        if training_over:
+            self._run_rest(self._loader)
+        self.hooks.validation_starts(training_over)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Let callbacks know what the epochs have come to."""
+        values = {key: torch.tensor(value) for key, value in self.hooks.results.items()}
+        self.trainer.callback_metrics.update(values)
+
+    def training_ends(self) -> None:
+        """Training is over for this epoch; called before other callbacks hear of it, and again after them."""
         self._run_rest(self._loader)
-        self.hooks.validation_starts()
+        self.hooks.training_ends()
+        self._publish()
 
     @surfaces
     def on_validation_start(self) -> None:
         """Validation begins, also where Lightning left out the hook above (while gradients accumulate)."""
         if not self.trainer.sanity_checking:
-            self._as_outside(self.hooks.validation_starts)
+            self._as_outside(self._start_validation)
 
     @surfaces
     def on_validation_epoch_end(self) -> None:
@@ -243,18 +263,23 @@ class StepModule(L.LightningModule):
         if not self.trainer.sanity_checking:
             self._as_outside(self._run_rest, self._valid_loader)
             self._as_outside(self.hooks.validation_ends)
+            self._publish()
 
     @surfaces
     def on_train_epoch_end(self) -> None:
         """The epoch is over, validation included."""
         self._run_rest(self._loader)
         self.hooks.epoch_ends()
+        self._publish()
 
     @surfaces
     def on_test_epoch_end(self) -> None:
         """A test epoch is over."""
-        self._as_outside(self._run_rest, self._loader)
-        self._as_outside(self.hooks.epoch_ends)
+        if not self._tested:
+            self._tested = True
+            self._as_outside(self._run_rest, self._loader)
+            self._as_outside(self.hooks.epoch_ends)
+            self._publish()
 
     def _run_rest(self, loader: ExactLoader | None) -> None:
         """Run the batches that a loader has beyond its length, which Lightning does not."""

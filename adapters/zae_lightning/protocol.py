@@ -100,8 +100,15 @@ class Hooks(Protocol):
     def batch_done(self, batch: Any) -> None:
         """A batch is over; None where the loader gave None."""
 
-    def validation_starts(self) -> None:
-        """The training part of an epoch is over and validation begins. May be called twice."""
+    @property
+    def results(self) -> Mapping[str, float]:
+        """What the latest epochs have come to, by names such as ``train_loss`` and ``val_loss``."""
+
+    def training_ends(self) -> None:
+        """The training part of an epoch is over. May be called twice."""
+
+    def validation_starts(self, training_over: bool) -> None:
+        """Validation begins, after the training part of an epoch or in the middle of it. May be called twice."""
 
     def validation_ends(self) -> None:
         """Validation is over."""

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers import Logger
 
 from . import counts
+from .callbacks import EpochBooks
 from .devices import placement_arguments
 from .loaders import ExactLoader
 from .module import make_module
@@ -160,7 +161,7 @@ def build_trainer(facade: Facade, *, world: Any = None, **arguments: Any) -> L.T
     return L.Trainer(
         **{**given, **place, **arguments},
         plugins=plugins,
-        callbacks=callbacks,
+        callbacks=[EpochBooks(), *callbacks] if callbacks else [],
         logger=loggers or False,
         # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
         enable_checkpointing=bool(_instances(callbacks, Checkpoint)),

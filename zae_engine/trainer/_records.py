@@ -12,6 +12,7 @@ import torch
 
 from . import checks, ranks, weights
 from ._state import State
+from .epoch_metrics import default_inputs, is_metric, tensors_of
 from .history import learning_rate, mean
 
 
@@ -54,8 +55,16 @@ class Records(ABC):
         """
         train = checks.mode(self.mode) == "train"
         log = self.log_train if train else self.log_test
-        kept = {key: self._to_cpu(value) for key, value in step_dict.items()}
-        world = self._zae_state.world
+        state = self._zae_state
+        if state.metrics:
+            self._feed_metrics(step_dict)
+        kept = {}
+        for key, value in step_dict.items():
+            if type(value) is torch.Tensor or not is_metric(value):
+                kept[key] = self._to_cpu(value)
+            else:
+                state.metrics.note(self.mode, key, value)
+        world = state.world
         for key, value in kept.items():
             log[key].append(value)
             if world is not None:
@@ -63,7 +72,33 @@ class Records(ABC):
         if "loss" in kept:
             (self.loss_history_train if train else self.loss_history_test).append(kept["loss"])
         if train:
-            self._zae_state.feed.train_step(self, kept)  # type: ignore[arg-type]  # self is a Trainer
+            state.feed.train_step(self, kept)  # type: ignore[arg-type]  # self is a Trainer
+
+    def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
+        """Return what the metrics given to the trainer are updated with; override it to feed them otherwise.
+
+        Parameters
+        ----------
+        step_dict : dict
+            What `train_step` or `test_step` returned.
+
+        Returns
+        -------
+        tuple, dict or None
+            Arguments for ``Metric.update``, positional or by keyword; by default ``step_dict["preds"]`` and
+            ``step_dict["target"]``, or None if these are not both there: then the batch is not counted.
+        """
+        return default_inputs(step_dict)
+
+    def _feed_metrics(self, step_dict: dict[str, Any]) -> None:
+        world, metrics = self._zae_state.world, self._zae_state.metrics
+        if world is not None and not world.ledger.share.weight:  # this batch only keeps step with other ranks
+            return
+        inputs = self.metric_inputs(step_dict)
+        if inputs is not None:
+            tensors = [value for value in tensors_of(inputs) if isinstance(value, torch.Tensor)]
+            with torch.no_grad():
+                metrics.feed(self.mode, inputs, tensors[0].device if tensors else torch.device("cpu"))
 
     def log_reset(self, epoch_end: bool = False) -> None:
         """Clear both logs, and with ``epoch_end=True`` the metrics too."""

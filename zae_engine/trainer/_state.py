@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .autocast import Autocast
+from .epoch_metrics import EpochMetrics
 from .feed import LoggerFeed
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class State:
         What averages the gradients over the ranks, while no strategy of Lightning's does.
     told_of_one_device : bool
         Whether the user knows that a trainer for several devices has one.
+    metrics : EpochMetrics
+        torchmetrics that are fed from the steps.
     callback_makers : list of callable
         Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
         need not import Lightning.
@@ -72,6 +75,7 @@ class State:
     screen: Any = None
     averaging: GradientAveraging | None = None
     told_of_one_device: bool = False
+    metrics: EpochMetrics = field(default_factory=EpochMetrics)
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:

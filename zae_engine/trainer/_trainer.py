@@ -14,6 +14,7 @@ from ._records import Records
 from ._state import State
 from .addons.core import T
 from .addons.install import install, reduce
+from .epoch_metrics import EpochMetrics
 from .hooks import EpochHooks, RunHooks
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
@@ -48,8 +49,13 @@ class Trainer(Records, Placement):
         Whether the scheduler steps after every batch instead of every epoch, by default False.
     gradient_clip : float, optional
         The norm that gradients are clipped to; 0, the default, for no clipping.
+    callbacks, loggers : Lightning callback or logger, or list of these, optional
+        What every run shall have; appended to the lists of the same names.
+    metrics : mapping of str to torchmetrics.Metric, or torchmetrics.MetricCollection, optional
+        Computed over each epoch, for training and testing by themselves, from the ``"preds"`` and ``"target"`` that the
+        steps return (see `metric_inputs`), into ``train_metrics`` and ``test_metrics``.
     lightning : mapping, optional
-        Arguments for the ``lightning.Trainer`` of every run, ``{"strategy": "fsdp"}`` for instance.
+        Arguments for the ``lightning.Trainer`` of every run, ``{"accumulate_grad_batches": 4}`` for instance.
 
     Attributes
     ----------
@@ -109,6 +115,9 @@ class Trainer(Records, Placement):
         log_bar: bool = True,
         scheduler_step_on_batch: bool = False,
         gradient_clip: float = 0.0,
+        callbacks: Any = None,
+        loggers: Any = None,
+        metrics: Any = None,
         lightning: Mapping[str, Any] | None = None,
     ) -> None:
         self.mode = checks.mode(mode)
@@ -124,8 +133,9 @@ class Trainer(Records, Placement):
 
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: LightningTrainer | None = None
-        self.callbacks: list[Any] = getattr(self, "callbacks", [])  # a name that a subclass may have taken
-        self.loggers: list[Any] = getattr(self, "loggers", [])
+        self.callbacks: Any = checks.parts(getattr(self, "callbacks", []), callbacks)  # a subclass may have taken
+        self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers)  # these names
+        self._zae_state.metrics = EpochMetrics(metrics)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out Lightning's trainer, which cannot be pickled; its counts stay."""

@@ -21,8 +21,8 @@ _THE_TRAINERS_OWN = {
     "accelerator": "give the trainer a device",
     "devices": "give the trainer a device, or a list of them with MultiGPUAddon",
     "num_nodes": "start the script on all nodes with torchrun or srun; their number is found",
-    "callbacks": "append to trainer.callbacks",
-    "logger": "append to trainer.loggers",
+    "callbacks": "give callbacks=[...] beside it, or append to trainer.callbacks",
+    "logger": "give loggers=[...] beside it, or append to trainer.loggers",
 }
 
 
@@ -127,6 +127,19 @@ def lightning_arguments(value: Any) -> dict[str, Any]:
         if name in value:
             raise ValueError(f'lightning={{"{name}": ...}} is decided by the trainer. Instead, {instead}.')
     return dict(value)
+
+
+def parts(own: Any, given: Any) -> Any:
+    """Return a list of Lightning's parts with those that the user has given, one or several, at its end."""
+    if given is None:
+        return own
+    given = list(given) if isinstance(given, (list, tuple)) else [given]
+    wrong = [part for part in given if isinstance(part, type)]
+    if wrong:
+        raise TypeError(f"{wrong[0].__name__} is a class; give an instance of it, {wrong[0].__name__}(...).")
+    if not isinstance(own, list):
+        raise TypeError(f"The subclass has {own!r} in place of the list that Lightning's parts are appended to.")
+    return own + given
 
 
 def has_optimizer(trainer: Trainer) -> None:

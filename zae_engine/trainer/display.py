@@ -55,6 +55,15 @@ class Display:
         if trainer.log_bar:
             self._screen.show(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
+    def pause(self) -> Any:
+        """Return what `resume` needs to go on with the present part later."""
+        return self._done, self._n_batches, self._means
+
+    def resume(self, paused: Any) -> None:
+        """Go on with a part that was paused."""
+        self.start(paused[1])
+        self._done, self._n_batches, self._means = paused
+
     def batch_done(self) -> None:
         """Count one batch, and draw if it is time to."""
         self._done += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parameter import UninitializedParameter
 
-from .history import learning_rate, mean
+from .history import learning_rate
+from .results import numbers
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -52,25 +52,19 @@ class LoggerFeed:
             if not state.running:
                 self.introduce(trainer)
             rate = learning_rate(trainer.optimizer) if state.rate is None else state.rate
-            self._log(loggers, {"lr": rate, **_numbers(step_dict)}, self.step - 1)
+            self._log(loggers, {"lr": rate, **numbers(step_dict)}, self.step - 1)
 
-    def epoch(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+    def epoch(self, trainer: Trainer, results: dict[str, float], metrics: Mapping[str, Any]) -> None:
         """Log the results of an epoch: in test mode its means, in both modes the metrics."""
         self.epochs += 1
         loggers = loggers_of(trainer)
         if not loggers:
             return
         mode = trainer.mode
-        values: dict[str, Any] = {}
-        for key, logged in trainer.log_test.items() if mode == "test" else ():
-            if "output" not in str(key):
-                with contextlib.suppress(Exception):  # no numbers
-                    values[f"test_{key}"] = mean(logged)
-        for key, value in metrics.items():
-            name = f"{mode}_{key}"
-            values[f"{name}_metric" if name in values else name] = value
+        if mode == "train":  # its means are those of the steps
+            results = {key: value for key, value in results.items() if key.removeprefix("train_") in metrics}
         step = self._latest_epoch_step[mode] = max(self.step - 1, self._latest_epoch_step[mode] + 1)
-        self._log(loggers, _numbers(values), step)
+        self._log(loggers, results, step)
 
     def save(self, trainer: Trainer) -> None:
         """Have the loggers write out what they have."""
@@ -143,18 +137,3 @@ def hyperparameters(trainer: Trainer) -> dict[str, Any]:
     for key, value in getattr(optimizer, "defaults", {}).items():
         values[f"optimizer.{key}"] = value if isinstance(value, (bool, int, float, str)) else str(value)
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _numbers(values: Mapping[Any, Any]) -> dict[str, float]:
-    return {str(key): number for key, value in values.items() if (number := _number(key, value)) is not None}
-
-
-def _number(key: Any, value: Any) -> float | None:
-    """Return a value as a float; None if it is no single number, or the output of a batch of one."""
-    try:
-        if isinstance(value, torch.Tensor):
-            is_single = value.dim() == 0 if "output" in str(key) else value.numel() == 1
-            return float(value) if is_single else None
-        return float(value) if not isinstance(value, (str, bytes)) else None
-    except Exception:  # whatever it is, it is no number
-        return None

@@ -20,6 +20,7 @@ from ._placement import length
 from .display import Display
 from .history import mean
 from .overrides import is_overridden
+from .results import epoch_results
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -43,6 +44,7 @@ class EpochHooks:
         self.loader = loader
         self.kwargs = kwargs
         self.grad_enabled = torch.is_grad_enabled()
+        self.results: dict[str, float] = {}
         self._outer_display = trainer._zae_state.display  # of the run that this is within
 
     # What the adapter reads and calls for every batch
@@ -199,6 +201,7 @@ class EpochHooks:
     def epoch_starts(self) -> None:
         """Clear the logs and show the bar."""
         self.trainer.log_reset()
+        self.trainer._zae_state.metrics.begin(self.trainer.mode)
         self.display.start(length(self.loader))
 
     def epoch_ends(self) -> None:
@@ -207,15 +210,24 @@ class EpochHooks:
         ranks.merge_logs(trainer)
         self.display.end()
         metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
-        new = checks.metrics(trainer.metric_on_epoch_end())
+        new = {**trainer._zae_state.metrics.compute(trainer.mode), **checks.metrics(trainer.metric_on_epoch_end())}
         metrics.update(new)
-        trainer._zae_state.feed.epoch(trainer, new)
+        self._results(new)
 
-    def validation_starts(self) -> None:
+    def _results(self, metrics: Mapping[str, Any]) -> None:
+        """Give what the epoch came to, to loggers and to Lightning."""
+        results = epoch_results(self.trainer, metrics)
+        self.results.update(results)
+        self.trainer._zae_state.feed.epoch(self.trainer, results, metrics)
+
+    def validation_starts(self, training_over: bool = True) -> None:
         """Do nothing: there is no validation outside `run`."""
 
     def validation_ends(self) -> None:
         """Do nothing: there is no validation outside `run`."""
+
+    def training_ends(self) -> None:
+        """Do nothing: `epoch_ends` takes the metrics."""
 
 
 class RunHooks(EpochHooks):
@@ -238,6 +250,7 @@ class RunHooks(EpochHooks):
         self._validating = False
         self._validated = False
         self._train_done = False
+        self._laid_aside: Any = None
         self._warned = False
 
     def __enter__(self) -> RunHooks:
@@ -269,21 +282,45 @@ class RunHooks(EpochHooks):
         self.trainer._data_count(initial=True)
         super().epoch_starts()
 
-    def validation_starts(self) -> None:
-        """Take the metrics of training, switch to test mode, clear the logs. Once, however often it is called."""
+    def validation_starts(self, training_over: bool = True) -> None:
+        """Take the metrics of training, switch to test mode, clear the logs. Once, however often it is called.
+
+        In the middle of an epoch, the log of training is laid aside until the validation is over.
+        """
         if self._validating:
             return
-        self._end_training()
+        trainer = self.trainer
+        if training_over:
+            self._end_training()
+        else:
+            world = trainer._zae_state.world
+            self._laid_aside = (dict(trainer.log_train), self.display.pause(), world and world.ledger.pause())
         self._validating = True
-        self.trainer.toggle("test")
-        self.trainer.log_reset()
+        trainer.toggle("test")
+        trainer.log_reset()
+        trainer._zae_state.metrics.begin("test")
         self.display.start(length(self.valid_loader))
 
     def validation_ends(self) -> None:
         """Take the metrics of validation, switch back to train mode."""
+        if not self._validating:
+            return
+        trainer = self.trainer
         super().epoch_ends()
-        self.trainer.toggle(self._mode)
+        self.results.update({f"val_{key[5:]}": value for key, value in self.results.items() if key[:5] == "test_"})
+        trainer.toggle(self._mode)
         self._validating, self._validated = False, True
+        if self._laid_aside is not None:
+            log_train, display, ledger = self._laid_aside
+            self._laid_aside = None
+            trainer.log_train.update(log_train)
+            self.display.resume(display)
+            if trainer._zae_state.world is not None:
+                trainer._zae_state.world.ledger.resume(ledger)
+
+    def training_ends(self) -> None:
+        """Take the metrics of training, if validation did not."""
+        self._end_training()
 
     def epoch_ends(self) -> None:
         """Take the metrics of training if validation did not, and do what ends an epoch."""
@@ -312,7 +349,7 @@ class RunHooks(EpochHooks):
         ranks.merge_logs(trainer)
         self.display.end()
         if feed.epochs == logged:  # it has not called Trainer's
-            feed.epoch(trainer, trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics)
+            self._results(trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics)
 
     def _end_epoch(self) -> None:
         trainer = self.trainer
@@ -322,9 +359,11 @@ class RunHooks(EpochHooks):
             loss = mean(losses)
             if not losses and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
-            trainer.check_better(cur_epoch=self._epoch, cur_loss=loss)
+            comparable = self._validated or self.valid_loader is None  # else: validation is not due in every epoch
+            if comparable:
+                trainer.check_better(cur_epoch=self._epoch, cur_loss=loss)
             if not trainer.scheduler_step_on_batch:
-                steps.step_scheduler(trainer, loss if losses else None, self.kwargs)
+                steps.step_scheduler(trainer, loss if losses and comparable else None, self.kwargs)
             trainer.progress_checker.update_epoch()
         self._epoch += 1
 

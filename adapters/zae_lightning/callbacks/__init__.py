@@ -1,5 +1,6 @@
-"""Lightning callbacks that add-ons bring along."""
+"""Lightning callbacks that runs and add-ons bring along."""
 
+from .first import EpochBooks
 from .state import StateCheckpoint
 
-__all__ = ["StateCheckpoint"]
+__all__ = ["EpochBooks", "StateCheckpoint"]

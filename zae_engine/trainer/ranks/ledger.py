@@ -50,6 +50,16 @@ class Ledger:
         self._shares: defaultdict[Any, list[Share]] = defaultdict(list)
         self.is_open = True
 
+    def pause(self) -> Any:
+        """Return what `resume` needs to go on with this epoch after another."""
+        return self._shares, self.history_starts
+
+    def resume(self, paused: Any) -> None:
+        """Go on with an epoch that was paused."""
+        self._shares, starts = paused
+        self.history_starts["train"] = starts["train"]
+        self.is_open = True
+
     def note(self, key: Any) -> None:
         """Note that an entry of the present batch has been appended to the log under ``key``."""
         self._shares[key].append(self.share)

@@ -24,10 +24,13 @@ class ExactLoader:
     loader : iterable of batches
         The user's loader. Its attributes can be read here too, but for its samplers, which Lightning would tell the
         epoch.
+    hides_dataset : bool, optional
+        Whether its dataset cannot be read either, so that Lightning makes no other loader of it.
     """
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, hides_dataset: bool = False) -> None:
         self.loader = loader
+        self._hidden = (*_HIDDEN, "dataset") if hides_dataset else _HIDDEN
         self._length = _length(loader)
         self._batches: Iterator[Any] | None = None
         self._given = 0
@@ -62,7 +65,7 @@ class ExactLoader:
         return self._length
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in _HIDDEN:
+        if name.startswith("__") or name in ("loader", "_hidden") or name in self._hidden:
             raise AttributeError(name)
         return getattr(self.loader, name)
 

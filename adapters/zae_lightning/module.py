@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 
 from . import counts
+from .amenities import Amenities, tensors
 from .loaders import ExactLoader
 from .protocol import Hooks
 from .surface import surfaces
@@ -36,7 +37,7 @@ def make_module(hooks: Hooks, loader: ExactLoader | None = None, valid_loader: E
     return (BatchModule if hooks.owns_batches else StepModule)(hooks, loader, valid_loader)
 
 
-class StepModule(L.LightningModule):
+class StepModule(Amenities):
     """Runs ``train_step`` and ``test_step`` with Lightning's automatic optimization.
 
     Parameters
@@ -55,7 +56,7 @@ class StepModule(L.LightningModule):
         self._step: Mapping[str, Any] | None = None
         self._optimizer: Any = None
         self._schedulers: list[Any] = []
-        self._tested = False
+        self._tested = self._tuning = self._is_open = False
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -69,18 +70,20 @@ class StepModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Begin, in an ``L.Trainer`` of the user's own."""
-        if self._loader is None:
-            if stage != "fit" and self.hooks.mode != "test":
-                raise ValueError(
-                    f"L.Trainer.{stage} was called with a zae-engine trainer in train mode; "
-                    f'call trainer.toggle("test") before it, and trainer.toggle("train") after it.'
-                )
-            self.hooks.__enter__()
+        self._tuning = stage == "fit"  # callbacks such as the learning rate finder run the loop before it starts
+        if self._loader is None and not self._is_open:
+            self._is_open = True
+            self.hooks.open("train" if stage == "fit" else "test")
 
     def teardown(self, stage: str) -> None:
-        """End, in an ``L.Trainer`` of the user's own."""
-        if self._loader is None:
+        """End, in an ``L.Trainer`` of the user's own; also called where an exception ends it."""
+        if self._is_open:
+            self._is_open = False
             self.hooks.__exit__(None, None, None)
+
+    def configure_callbacks(self) -> list[Any]:
+        """Return a callback that ends the module's part where an exception ends an ``L.Trainer`` of the user's own."""
+        return [LambdaCallback(on_exception=lambda *_: self.teardown("fit"))] if self._loader is None else []
 
     # Optimizer and scheduler: the user's own. The hooks step the scheduler, at zae-engine's moments; Lightning knows it
     # so that callbacks and checkpoints find it.
@@ -101,6 +104,10 @@ class StepModule(L.LightningModule):
         """Leave the user's scheduler to the hooks; step any other, such as one that a callback put in its place."""
         if not any(scheduler is own for own in self._schedulers):
             super().lr_scheduler_step(scheduler, metric)
+
+    def on_fit_start(self) -> None:
+        """All callbacks have had their ``on_fit_start``: what runs from now on is the run."""
+        self._tuning = False
 
     def on_train_start(self) -> None:
         """Put the user's SIGTERM handler back: Lightning's would finish the batch and exit with 0."""
@@ -175,12 +182,14 @@ class StepModule(L.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log a batch whose gradients were only accumulated, and count."""
         self._finish()
-        self.hooks.batch_done(batch)
+        if not self._tuning:
+            self.hooks.batch_done(batch)
 
     def _finish(self) -> None:
         if self._step is not None:
             step, self._step = self._step, None
-            self.hooks.finish(step)
+            if not self._tuning:
+                self.hooks.finish(step)
 
     # A test batch. Lightning runs all of validation and testing without gradients; zae-engine only test_step.
 
@@ -191,18 +200,18 @@ class StepModule(L.LightningModule):
         return None if batch is None else self._as_outside(self._test, None if batch is _NO_BATCH else batch)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
-        if self.hooks.mode == "train" and not self.trainer.sanity_checking:  # switched in the middle of the epoch
+        if self.hooks.mode == "train" and not self._is_rehearsal:  # switched in the middle of the epoch
             self.hooks.run_alone(batch)
             return None
         step_dict = self.hooks.test_forward(batch)
-        if not self.trainer.sanity_checking:
+        if not self._is_rehearsal:
             self.hooks.finish(step_dict)
         return dict(step_dict) if isinstance(step_dict, Mapping) else None
 
     @surfaces
     def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count."""
-        if not self.trainer.sanity_checking:
+        if not self._is_rehearsal:
             self._as_outside(self.hooks.batch_done, batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
@@ -222,7 +231,13 @@ class StepModule(L.LightningModule):
     @surfaces
     def on_train_epoch_start(self) -> None:
         """A training epoch begins."""
-        self.hooks.epoch_starts()
+        if not self._tuning:
+            self.hooks.epoch_starts()
+
+    @property
+    def _is_rehearsal(self) -> bool:
+        """Whether this is none of the run: a sanity check, or a callback that tries something before it."""
+        return self._tuning or bool(self.trainer.sanity_checking)
 
     @surfaces
     def on_validation_model_zero_grad(self) -> None:
@@ -230,7 +245,7 @@ class StepModule(L.LightningModule):
 
         The gradients stay, as in zae-engine.
         """
-        if not self.trainer.sanity_checking:
+        if not self._is_rehearsal:
             self._start_validation()
 
     def _start_validation(self) -> None:
@@ -238,29 +253,35 @@ class StepModule(L.LightningModule):
         if training_over:
             self._run_rest(self._loader)
         self.hooks.validation_starts(training_over)
-        self._publish()
+        self._publish(at_end=False)
 
-    def _publish(self) -> None:
+    def _publish(self, at_end: bool = True) -> None:
         """Let callbacks know what the epochs have come to."""
-        values = {key: torch.tensor(value) for key, value in self.hooks.results.items()}
+        values = tensors(self.hooks.results)
         self.trainer.callback_metrics.update(values)
+        if self._loader is None and at_end:  # the user's own L.Trainer has loggers, and returns what was logged
+            self.log_dict(values)
 
     def training_ends(self) -> None:
         """Training is over for this epoch; called before other callbacks hear of it, and again after them."""
         self._run_rest(self._loader)
         self.hooks.training_ends()
-        self._publish()
+        self._publish(at_end=False)
 
     @surfaces
     def on_validation_start(self) -> None:
         """Validation begins, also where Lightning left out the hook above (while gradients accumulate)."""
-        if not self.trainer.sanity_checking:
+        if self.trainer.state.fn == "validate":  # L.Trainer.validate, which is a test epoch to zae-engine
+            self.on_test_start()
+        elif not self._is_rehearsal:
             self._as_outside(self._start_validation)
 
     @surfaces
     def on_validation_epoch_end(self) -> None:
         """Validation is over."""
-        if not self.trainer.sanity_checking:
+        if self.trainer.state.fn == "validate":
+            self.on_test_epoch_end()
+        elif not self._is_rehearsal:
             self._as_outside(self._run_rest, self._valid_loader)
             self._as_outside(self.hooks.validation_ends)
             self._publish()
@@ -268,9 +289,10 @@ class StepModule(L.LightningModule):
     @surfaces
     def on_train_epoch_end(self) -> None:
         """The epoch is over, validation included."""
-        self._run_rest(self._loader)
-        self.hooks.epoch_ends()
-        self._publish()
+        if not self._tuning:
+            self._run_rest(self._loader)
+            self.hooks.epoch_ends()
+            self._publish()
 
     @surfaces
     def on_test_epoch_end(self) -> None:
@@ -360,6 +382,10 @@ class BatchModule(StepModule):
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Clip, if the step comes from `Trainer.run_batch`; Lightning has unscaled the gradients by now."""
         self.hooks.clip_gradients(if_due=True)
+
+    def predict_step(self, batch: Any, *args: Any) -> Any:
+        """As `StepModule.predict_step`."""
+        return super().predict_step(self.hooks.to_device(batch), *args)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
         output = self.hooks.run_batch(batch)

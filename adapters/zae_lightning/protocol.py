@@ -35,6 +35,9 @@ class Hooks(Protocol):
     def __enter__(self) -> Any:
         """The run begins."""
 
+    def open(self, mode: str) -> None:
+        """Begin, in an ``L.Trainer`` of the user's own that runs in this mode."""
+
     def __exit__(self, *exception: object) -> None:
         """The run is over."""
 
@@ -64,6 +67,9 @@ class Hooks(Protocol):
 
     def epoch_starts(self) -> None:
         """A training or test epoch begins."""
+
+    def means(self) -> Mapping[str, float]:
+        """Return the running means of the epoch under way."""
 
     def take(self, step: int) -> float:
         """Turn to a batch of the epoch, and return the factor for its loss; 1 but in several processes."""
@@ -99,6 +105,12 @@ class Hooks(Protocol):
 
     def batch_done(self, batch: Any) -> None:
         """A batch is over; None where the loader gave None."""
+
+    loader: Any
+    """The training loader, or None."""
+
+    batch_size: int | None
+    """The training loader's batch size; setting it changes the loader."""
 
     @property
     def results(self) -> Mapping[str, float]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import BatchSizeFinder, Callback, Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from . import counts
-from .callbacks import EpochBooks
+from .callbacks import BarValues, EpochBooks
 from .devices import placement_arguments
 from .loaders import ExactLoader
 from .module import make_module
@@ -48,13 +48,19 @@ def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: A
         trainer = build_trainer(facade, max_epochs=done.get("epochs", 0) + n_epoch)
         counts.carry_on(trainer, done)
         facade.lightning_trainer = trainer
-        train, valid = ExactLoader(loader), ExactLoader(valid_loader) if valid_loader is not None else None
+        hides = bool(facade._zae_state.lightning.get("overfit_batches"))  # its loaders are in order already
+        train, valid = (None if part is None else ExactLoader(part, hides) for part in (loader, valid_loader))
+        module = make_module(hooks, train, valid)
+        tunes_batch_size = bool(_instances(facade.callbacks, BatchSizeFinder))
         try:
-            trainer.fit(make_module(hooks, train, valid), train, valid)
+            if tunes_batch_size:  # which asks the module for loaders again and again
+                trainer.fit(module, None, valid if valid is not None else [])
+            else:
+                trainer.fit(module, train, valid)
         finally:
-            train.close()
-            if valid is not None:
-                valid.close()
+            for part in (module._loader, valid):
+                if part is not None:
+                    part.close()
             facade._zae_state.counts = counts.read(trainer)
 
 
@@ -161,11 +167,18 @@ def build_trainer(facade: Facade, *, world: Any = None, **arguments: Any) -> L.T
     return L.Trainer(
         **{**given, **place, **arguments},
         plugins=plugins,
-        callbacks=[EpochBooks(), *callbacks] if callbacks else [],
+        callbacks=[*_own_callbacks(callbacks, given), *callbacks],
         logger=loggers or False,
         # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
         enable_checkpointing=bool(_instances(callbacks, Checkpoint)),
     )
+
+
+def _own_callbacks(others: list[Any], given: Mapping[str, Any]) -> list[Callback]:
+    """Return the callbacks that others need before them."""
+    if given["enable_progress_bar"] or _instances(others, ProgressBar):
+        return [EpochBooks(), BarValues()]
+    return [EpochBooks()] if others else []
 
 
 def _listed(value: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from .addons.core import T
 from .addons.install import install, reduce
 from .epoch_metrics import EpochMetrics
 from .hooks import EpochHooks, RunHooks
+from .loaders import in_order
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
 from .screen import Terminal
@@ -226,6 +227,8 @@ class Trainer(Records, Placement):
 
     def _run_epochs(self, n_epoch: int, hooks: RunHooks) -> None:
         if self.mode == "train" and not is_overridden(self, "run_epoch") and length(self.loader) != 0:
+            if self._zae_state.lightning.get("overfit_batches"):
+                hooks.loader, hooks.valid_loader = in_order(hooks.loader), in_order(hooks.valid_loader)
             _lightning().fit(self, hooks, n_epoch, hooks.loader, hooks.valid_loader)
             return
         for _ in range(n_epoch):

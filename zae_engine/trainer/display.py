@@ -55,6 +55,10 @@ class Display:
         if trainer.log_bar:
             self._screen.show(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
+    def means(self) -> dict[str, float]:
+        """Return the running means of the present part."""
+        return self._means.read()
+
     def pause(self) -> Any:
         """Return what `resume` needs to go on with the present part later."""
         return self._done, self._n_batches, self._means

@@ -19,6 +19,7 @@ from . import checks, ranks, steps
 from ._placement import length
 from .display import Display
 from .history import mean
+from .loaders import with_batch_size
 from .overrides import is_overridden
 from .results import epoch_results
 
@@ -83,6 +84,20 @@ class EpochHooks:
         return is_overridden(self.trainer, "run_batch") or (
             self.trainer.mode == "train" and self.torch_optimizer is None
         )
+
+    @property
+    def batch_size(self) -> int | None:
+        """The batch size of the loader; setting it makes a loader like it the one that is used."""
+        return getattr(self.loader, "batch_size", None)
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.loader = self.trainer.loader = with_batch_size(self.loader, value)
+        self.trainer.batch_size = value
+
+    def means(self) -> dict[str, float]:
+        """Return the running means of the present epoch, as the bar shows them."""
+        return self.display.means()
 
     def take(self, step: int) -> float:
         """Turn to a batch of the epoch, and return what its loss counts, by its part of the samples of all ranks."""
@@ -251,6 +266,7 @@ class RunHooks(EpochHooks):
         self._validated = False
         self._train_done = False
         self._laid_aside: Any = None
+        self._mode_outside: str | None = None
         self._warned = False
 
     def __enter__(self) -> RunHooks:
@@ -262,10 +278,21 @@ class RunHooks(EpochHooks):
         trainer._zae_state.feed.introduce(trainer)
         return self
 
+    def open(self, mode: str) -> None:
+        """Begin, in an ``L.Trainer`` of the user's own, which runs in this mode; the one from before comes back."""
+        self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
+        before = self.trainer.mode
+        self.trainer.toggle(mode)
+        self.__enter__()
+        self._mode_outside = before
+
     def __exit__(self, *exception: object) -> None:
         self.trainer._zae_state.display = self._outer_display
         if self._validating:  # broken off by an exception
             self.trainer.mode = self._mode
+            self._validating = False
+        if self._mode_outside is not None:
+            self.trainer.mode = self._mode_outside
         super().__exit__(*exception)
 
     @property

@@ -1,6 +1,6 @@
 """Lightning callbacks that runs and add-ons bring along."""
 
-from .first import EpochBooks
+from .first import BarValues, EpochBooks
 from .state import StateCheckpoint
 
-__all__ = ["EpochBooks", "StateCheckpoint"]
+__all__ = ["BarValues", "EpochBooks", "StateCheckpoint"]

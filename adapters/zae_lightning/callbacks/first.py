@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
@@ -25,3 +26,27 @@ class EpochBooks(Callback):
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Take the results of a test."""
         pl_module.on_test_epoch_end()
+
+
+class BarValues(Callback):
+    """Gives Lightning's progress bars the means that zae-engine's own bar shows, as often as that is drawn.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        The time from one reading to the next.
+    """
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        self._seconds, self._due = seconds, 0.0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Read the means, if it is time to."""
+        if time.monotonic() >= self._due or trainer.is_last_batch:
+            trainer.progress_bar_metrics.update(pl_module.hooks.means())
+            self._due = time.monotonic() + self._seconds
+
+    def on_validation_batch_end(self, trainer: Any, *args: Any) -> None:
+        """As `on_train_batch_end`."""
+        if not trainer.sanity_checking:
+            self.on_train_batch_end(trainer, args[0], *args[1:4])

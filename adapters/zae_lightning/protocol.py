@@ -109,6 +109,9 @@ class Hooks(Protocol):
     loader: Any
     """The training loader, or None."""
 
+    valid_loader: Any
+    """The validation loader, or None."""
+
     batch_size: int | None
     """The training loader's batch size; setting it changes the loader."""
 

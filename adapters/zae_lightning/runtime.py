@@ -13,6 +13,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import BatchSizeFinder, Callback, Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import Precision
 
 from . import counts
 from .callbacks import BarValues, EpochBooks
@@ -48,6 +49,8 @@ def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: A
         trainer = build_trainer(facade, max_epochs=done.get("epochs", 0) + n_epoch)
         counts.carry_on(trainer, done)
         facade.lightning_trainer = trainer
+        if trainer.limit_val_batches == 0:
+            hooks.valid_loader = valid_loader = None
         hides = bool(facade._zae_state.lightning.get("overfit_batches"))  # its loaders are in order already
         train, valid = (None if part is None else ExactLoader(part, hides) for part in (loader, valid_loader))
         module = make_module(hooks, train, valid)
@@ -152,26 +155,36 @@ def build_trainer(facade: Facade, *, world: Any = None, **arguments: Any) -> L.T
     callbacks, loggers = _instances(facade.callbacks, Callback), _instances(facade.loggers, Logger)
     state = facade._zae_state
     given: dict[str, Any] = {
-        "profiler": NoProfiler(),
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,  # a sanity check would draw from the random number generator
-        "detect_anomaly": torch.is_anomaly_enabled(),
-        "inference_mode": False,  # no_grad, as in zae-engine: outputs may be used for training later
+        **_defaults(state.lightning),
+        # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
+        "enable_checkpointing": bool(_instances(callbacks, Checkpoint)),
         **state.lightning,
     }
     place = placement_arguments(
         facade.device, facade.primary_device_index, world or state.world, given.pop("strategy", facade._zae_strategy)
     )
-    plugins = [precision_for(state.autocast), *place.pop("plugins"), *_listed(given.pop("plugins", None))]
+    plugins = [*place.pop("plugins"), *_listed(given.pop("plugins", None))]
+    if "precision" not in given and not _instances(plugins, Precision):
+        plugins.append(precision_for(state.autocast))
     return L.Trainer(
         **{**given, **place, **arguments},
         plugins=plugins,
         callbacks=[*_own_callbacks(callbacks, given), *callbacks],
         logger=loggers or False,
-        # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
-        enable_checkpointing=bool(_instances(callbacks, Checkpoint)),
     )
+
+
+def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``L.Trainer`` that are otherwise than Lightning's defaults, unless they are given."""
+    defaults: dict[str, Any] = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,  # a sanity check would draw from the random number generator
+        "inference_mode": False,  # no_grad, as in zae-engine: outputs may be used for training later
+    }
+    if not given.get("barebones"):  # which takes no profiler and no anomaly detection
+        defaults |= {"profiler": NoProfiler(), "detect_anomaly": torch.is_anomaly_enabled()}
+    return defaults
 
 
 def _own_callbacks(others: list[Any], given: Mapping[str, Any]) -> list[Callback]:

@@ -92,7 +92,8 @@ class Records(ABC):
 
     def _feed_metrics(self, step_dict: dict[str, Any]) -> None:
         world, metrics = self._zae_state.world, self._zae_state.metrics
-        if world is not None and not world.ledger.share.weight:  # this batch only keeps step with other ranks
+        share = world.ledger.share if world is not None else None
+        if share is not None and not share.weight:  # this batch only keeps step with other ranks
             return
         inputs = self.metric_inputs(step_dict)
         if inputs is not None:

@@ -106,6 +106,8 @@ class EpochHooks:
             return 1.0
         if hasattr(self._present_loader, "share_of"):
             world.ledger.share = self._present_loader.share_of(step)
+        else:
+            world.ledger.share = ranks.Share(step, 1.0 / world.size)
         return self._gradient_scale()
 
     @property
@@ -114,7 +116,7 @@ class EpochHooks:
 
     def _gradient_scale(self) -> float:
         world = self.trainer._zae_state.world
-        return 1.0 if world is None else world.ledger.share.weight * world.size
+        return 1.0 if world is None or world.ledger.share is None else world.ledger.share.weight * world.size
 
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""
@@ -260,7 +262,7 @@ class RunHooks(EpochHooks):
 
     def __init__(self, trainer: Trainer, n_epoch: int, kwargs: Mapping[str, Any]) -> None:
         super().__init__(trainer, trainer.loader, kwargs)
-        self.valid_loader = trainer.valid_loader
+        self.valid_loader: Any = trainer.valid_loader
         self.n_epoch = n_epoch
         self._validating = False
         self._validated = False
@@ -283,6 +285,8 @@ class RunHooks(EpochHooks):
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
         before = self.trainer.mode
         self.trainer.toggle(mode)
+        if mode == "train":
+            self.trainer.model.train()  # each batch does so too; but Lightning warns where it was left otherwise
         self.__enter__()
         self._mode_outside = before
 

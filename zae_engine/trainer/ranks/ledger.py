@@ -41,12 +41,13 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self.share = Share(0, 1.0)
+        self.share: Share | None = None
         self.begin()
 
     def begin(self, n_train: int = 0, n_test: int = 0) -> None:
         """Forget the entries: the log is cleared and an epoch begins, with loss histories of these lengths."""
         self.history_starts = {"train": n_train, "test": n_test}
+        self.share = None
         self._shares: defaultdict[Any, list[Share]] = defaultdict(list)
         self.is_open = True
 
@@ -62,7 +63,8 @@ class Ledger:
 
     def note(self, key: Any) -> None:
         """Note that an entry of the present batch has been appended to the log under ``key``."""
-        self._shares[key].append(self.share)
+        shares = self._shares[key]
+        shares.append(self.share or Share(len(shares), 1.0))
 
     def entries(self, log: dict[Any, list[Any]]) -> dict[Any, tuple[list[Share], Any]]:
         """Return this rank's log with the share of each entry, for `merge`; the ledger is closed.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.strategies import Strategy, StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 
 from .processes import ProcessEnvironment
 
@@ -90,4 +91,12 @@ def strategy_for(given: Any) -> Strategy:
     # Private to Lightning, but the one place where a strategy is told to start processes, or that it cannot in a
     # notebook; the processes run already. tests/zae_lightning/test_devices.py fails if it changes.
     strategy._configure_launcher = lambda: None  # type: ignore[method-assign]
+    if isinstance(strategy, DDPStrategy):  # tests do not go through the wrapped module, which needs all ranks in step
+        strategy.validation_step = functools.partial(_test_directly, strategy, "validation_step")  # type: ignore[method-assign]
+        strategy.test_step = functools.partial(_test_directly, strategy, "test_step")  # type: ignore[method-assign]
     return strategy
+
+
+def _test_directly(strategy: Strategy, name: str, *args: Any) -> Any:
+    with strategy.precision_plugin.forward_context():
+        return getattr(strategy.lightning_module, name)(*args)

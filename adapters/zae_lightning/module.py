@@ -108,6 +108,7 @@ class StepModule(Amenities):
     def on_fit_start(self) -> None:
         """All callbacks have had their ``on_fit_start``: what runs from now on is the run."""
         self._tuning = False
+        self.hooks.strategy_has(self.parameters())
 
     def on_train_start(self) -> None:
         """Put the user's SIGTERM handler back: Lightning's would finish the batch and exit with 0."""
@@ -316,7 +317,9 @@ class StepModule(Amenities):
         """Do nothing."""
 
     def on_validation_model_train(self) -> None:
-        """Do nothing."""
+        """Do nothing, but after a sanity check, or Lightning would warn of a model that is left in eval mode."""
+        if self.trainer.sanity_checking:
+            self.model.train()
 
     def on_test_model_eval(self) -> None:
         """Do nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -67,6 +67,9 @@ class Hooks(Protocol):
 
     def epoch_starts(self) -> None:
         """A training or test epoch begins."""
+
+    def strategy_has(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Lightning's strategy averages the gradients of these parameters, which it knows from now on."""
 
     def means(self) -> Mapping[str, float]:
         """Return the running means of the epoch under way."""

@@ -64,11 +64,13 @@ class Placement:
     def _data_count(self, initial: bool = False) -> None:
         if initial:
             self.n_data, self.n_valid_data = _sample_count(self.loader), _sample_count(self.valid_loader)
-        elif self.mode == "test" and self.valid_loader is not None:
+            return
+        ranks = self._zae_state.world.size if self._zae_state.world is not None else 1
+        if self.mode == "test" and self.valid_loader is not None:
             if self.n_valid_data is not None:
-                self.n_valid_data -= self.valid_batch_size or 0
+                self.n_valid_data -= (self.valid_batch_size or 0) * ranks
         elif self.n_data is not None:
-            self.n_data -= self.batch_size or 0
+            self.n_data -= (self.batch_size or 0) * ranks
 
     def _scheduler_step_check(self, epoch: int) -> None:
         if self.scheduler_step_on_batch and "total_iters" in getattr(self.scheduler, "__dict__", {}):

@@ -11,6 +11,7 @@ import torch
 from .autocast import Autocast
 from .epoch_metrics import EpochMetrics
 from .feed import LoggerFeed
+from .ranks import randomness
 
 if TYPE_CHECKING:
     from .display import Display
@@ -53,6 +54,10 @@ class State:
         What averages the gradients over the ranks, while no strategy of Lightning's does.
     told_of_one_device : bool
         Whether the user knows that a trainer for several devices has one.
+    told_of_differing_metrics : bool
+        Whether the user knows that ranks have computed different metrics.
+    is_synchronised : bool
+        Whether the processes of a launcher have begun with the same weights.
     metrics : EpochMetrics
         torchmetrics that are fed from the steps.
     callback_makers : list of callable
@@ -75,8 +80,20 @@ class State:
     screen: Any = None
     averaging: GradientAveraging | None = None
     told_of_one_device: bool = False
+    told_of_differing_metrics: bool = False
+    is_synchronised: bool = False
     metrics: EpochMetrics = field(default_factory=EpochMetrics)
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
+
+    @staticmethod
+    def random_state() -> dict[str, Any]:
+        """Return the states of the random number generators."""
+        return randomness.random_state()
+
+    @staticmethod
+    def set_random_state(state: Mapping[str, Any]) -> None:
+        """Set what `random_state` returned."""
+        randomness.set_random_state(state)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run under way, or to this process."""

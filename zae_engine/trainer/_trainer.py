@@ -279,6 +279,8 @@ class Trainer(Records, Placement):
         **kwargs
             Passed on to the scheduler's ``step``.
         """
+        if self._zae_state.world is not None:
+            self._zae_state.world.ledger.turn_to(batch)
         batch = steps.to_device(self, batch)
         step_dict: Mapping[str, Any]
         if self.mode == "train":

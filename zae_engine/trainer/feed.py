@@ -10,6 +10,7 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 
 from .history import learning_rate
+from .ranks.world import is_first
 from .results import numbers
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def loggers_of(trainer: Trainer) -> list[Any]:
     list
         What logs as Lightning's loggers do.
     """
-    loggers = trainer.loggers
+    loggers = trainer.loggers if is_first(trainer) else []
     return [logger for logger in loggers if hasattr(logger, "log_metrics")] if isinstance(loggers, list) else []
 
 

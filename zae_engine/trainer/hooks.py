@@ -6,9 +6,10 @@ order of log clearing, metrics, mode switches, `check_better` and scheduler step
 
 from __future__ import annotations
 
+import functools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,12 @@ class EpochHooks:
         """Return the running means of the present epoch, as the bar shows them."""
         return self.display.means()
 
+    def strategy_has(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Leave the gradients of these parameters to Lightning's strategy."""
+        averaging = self.trainer._zae_state.averaging
+        if averaging is not None:
+            averaging.leave_to_strategy(parameters)
+
     def take(self, step: int) -> float:
         """Turn to a batch of the epoch, and return what its loss counts, by its part of the samples of all ranks."""
         world = self.trainer._zae_state.world
@@ -108,6 +115,8 @@ class EpochHooks:
             world.ledger.share = self._present_loader.share_of(step)
         else:
             world.ledger.share = ranks.Share(step, 1.0 / world.size)
+        if self.trainer._zae_state.averaging is not None and self.trainer.mode == "train":
+            self.trainer._zae_state.averaging.refresh()
         return self._gradient_scale()
 
     @property
@@ -164,17 +173,19 @@ class EpochHooks:
     def run_alone(self, batch: Any) -> None:
         """Call the trainer's ``run_batch`` outside Lightning's loop; a ``None`` batch is passed over."""
         if batch is not None:
-            with self._averaging():
+            with self._averaging(alone=True):
                 self.trainer.run_batch(batch, **self.kwargs)
 
     @contextmanager
-    def _averaging(self) -> Iterator[None]:
+    def _averaging(self, alone: bool = False) -> Iterator[None]:
         """Average gradients over the ranks, however they are made; alone, do nothing."""
         trainer, state = self.trainer, self.trainer._zae_state
         if state.world is None or state.averaging is not None or trainer.mode != "train":
             yield
             return
-        with ranks.GradientAveraging(ranks.parameters(trainer), self._gradient_scale) as state.averaging:
+        all_passes = self.owns_batches or is_overridden(trainer, "run_epoch") or alone
+        find = functools.partial(ranks.parameters, trainer)
+        with ranks.GradientAveraging(find, self._gradient_scale, all_passes) as state.averaging:
             try:
                 yield
             finally:
@@ -195,8 +206,10 @@ class EpochHooks:
         if self.trainer.mode == "train":
             self.trainer._zae_state.feed.introduce(self.trainer)
         self._whole = ExitStack()
-        if self.owns_batches or is_overridden(self.trainer, "run_epoch"):
-            self._whole.enter_context(self._averaging())
+        world = self.trainer._zae_state.world
+        if world is not None and world.ledger.is_used:  # an epoch within another, which goes on afterwards
+            self._whole.callback(world.ledger.resume, world.ledger.pause(cleared=True))
+        self._whole.enter_context(self._averaging())
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -218,16 +231,25 @@ class EpochHooks:
     def epoch_starts(self) -> None:
         """Clear the logs and show the bar."""
         self.trainer.log_reset()
-        self.trainer._zae_state.metrics.begin(self.trainer.mode)
-        self.display.start(length(self.loader))
+        self._begin(length(self.loader))
+
+    def _begin(self, n_batches: int | None) -> None:
+        trainer = self.trainer
+        if trainer._zae_state.world is not None:  # log_reset does so too, if it is not overridden
+            trainer._zae_state.world.ledger.begin(len(trainer.loss_history_train), len(trainer.loss_history_test))
+        trainer._zae_state.metrics.begin(trainer.mode)
+        self.display.start(n_batches)
 
     def epoch_ends(self) -> None:
         """Take the metrics of the epoch, of all ranks."""
         trainer = self.trainer
+        if trainer.mode == "train":
+            ranks.broadcast_buffers(trainer)
         ranks.merge_logs(trainer)
         self.display.end()
         metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
         new = {**trainer._zae_state.metrics.compute(trainer.mode), **checks.metrics(trainer.metric_on_epoch_end())}
+        new = ranks.agree_on_metrics(trainer, new)
         metrics.update(new)
         self._results(new)
 
@@ -329,8 +351,7 @@ class RunHooks(EpochHooks):
         self._validating = True
         trainer.toggle("test")
         trainer.log_reset()
-        trainer._zae_state.metrics.begin("test")
-        self.display.start(length(self.valid_loader))
+        self._begin(length(self.valid_loader))
 
     def validation_ends(self) -> None:
         """Take the metrics of validation, switch back to train mode."""
@@ -376,6 +397,8 @@ class RunHooks(EpochHooks):
     def _own_epoch(self, loader: Any) -> None:
         trainer, feed = self.trainer, self.trainer._zae_state.feed
         logged = feed.epochs
+        if trainer._zae_state.world is not None:
+            trainer._zae_state.world.ledger.begin(len(trainer.loss_history_train), len(trainer.loss_history_test))
         trainer.run_epoch(loader, **self.kwargs)
         ranks.merge_logs(trainer)
         self.display.end()

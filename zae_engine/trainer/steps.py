@@ -92,10 +92,20 @@ def finish(trainer: Trainer, step_dict: Mapping[str, Any], kwargs: Mapping[str, 
     state = trainer._zae_state
     if trainer.mode == "train" and trainer.scheduler_step_on_batch:
         state.rate = learning_rate(trainer.optimizer)
-        step_scheduler(trainer, step_dict["loss"], kwargs)
+        step_scheduler(trainer, _loss_of_all(trainer, step_dict["loss"]), kwargs)
     trainer.logging(step_dict)  # type: ignore[arg-type]
     state.rate = None
     trainer.progress_checker.update_step()
+
+
+def _loss_of_all(trainer: Trainer, loss: Any) -> Any:
+    """Return the loss of a step over all ranks, where a scheduler looks at it."""
+    world = trainer._zae_state.world
+    if world is None or not isinstance(trainer.scheduler, ReduceLROnPlateau):
+        return loss
+    weight = world.ledger.share.weight if world.ledger.share is not None else 1.0
+    told = world.gather((float(loss), weight))
+    return sum(value * weight for value, weight in told if weight) / sum(weight for _, weight in told)
 
 
 def step_scheduler(trainer: Trainer, loss: Any, kwargs: Mapping[str, Any]) -> None:

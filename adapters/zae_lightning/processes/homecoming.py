@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import types
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from .anchors import LEFT_OUT, content_of, restore
@@ -49,7 +47,7 @@ def collect(trainer: Any, anchors: Mapping[str, Any]) -> bytes:
         "feed": state.feed.__getstate__(),
         "counts": state.counts,
         "metrics": dict(lightning_trainer.callback_metrics) if lightning_trainer is not None else {},
-        "random": random_state(),
+        "random": state.random_state(),
     }
     try:
         return pack(home, known)
@@ -87,21 +85,9 @@ def adopt(trainer: Any, anchors: Mapping[str, Any], parcel: bytes) -> dict[str, 
     state = trainer._zae_state
     state.counts = home["counts"]
     vars(state.feed).update({key: value for key, value in home["feed"].items() if not isinstance(value, list)})
-    set_random_state(home["random"])
+    state.set_random_state(home["random"])
     metrics: dict[str, Any] = home["metrics"]
     return metrics
-
-
-def random_state() -> dict[str, Any]:
-    """Return the states of Python's, NumPy's and torch's random number generators."""
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Set what `random_state` returned."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
 
 
 def _replace(attributes: dict[str, Any], name: str, value: Any) -> None:

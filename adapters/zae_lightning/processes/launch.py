@@ -15,7 +15,6 @@ import torch
 from torch import distributed as dist
 
 from ..protocol import Facade
-from .homecoming import random_state
 from .parcel import culprit, pack
 from .relay import facts_of, names_of
 from .watch import Watch
@@ -137,7 +136,7 @@ def _packed(facade: Any, call: tuple[Any, ...], named: dict[str, Any]) -> tuple[
     except Exception as error:
         raise _unsendable(f"The trainer's class {type(facade).__qualname__}", type(facade), error) from error
     try:
-        return making, pack((state, *call, random_state()), known)
+        return making, pack((state, *call, facade._zae_state.random_state()), known)
     except Exception as error:
         for name, part in parts.items():
             try:

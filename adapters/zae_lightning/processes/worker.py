@@ -22,7 +22,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from ..moving import move
 from .anchors import anchors_of
 from .connection import connect, disconnect
-from .homecoming import collect, set_random_state
+from .homecoming import collect
 from .parcel import unpack
 from .relay import Remote, stand_ins
 
@@ -149,7 +149,7 @@ def _unpacked(task: Task, reports: _Reports) -> tuple[Any, Callable[..., Any], t
         state, function, args, kwargs, random_state = unpack(
             task.call, known, lambda storage, location: storage.cuda(device) if location[:4] == "cuda" else storage
         )
-        set_random_state(random_state)
+        trainer._zae_state.set_random_state(random_state)
         if hasattr(trainer, "__setstate__"):
             trainer.__setstate__(state)
         elif state:

@@ -12,7 +12,7 @@ from .part import (
     tell_of_unused_devices,
     waits_for_processes,
 )
-from .records import merge_logs
+from .records import agree_on_metrics, broadcast_buffers, merge_logs
 from .world import World, is_first
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "Ledger",
     "Share",
     "World",
+    "agree_on_metrics",
+    "broadcast_buffers",
     "deal_out",
     "distributes",
     "is_first",

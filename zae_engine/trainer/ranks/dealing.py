@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
+import torch
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, default_collate
 
 from .ledger import Share
+from .randomness import random_state, set_random_state
 
 if TYPE_CHECKING:
     from .world import World
+
+_EPOCHS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""What samplers were told last."""
 
 
 class Dealt:
@@ -22,13 +28,15 @@ class Dealt:
     rank 0 draws the order and tells the others. What two ranks with batches of ``b`` learn from in one step is what one
     process learns from with batches of ``2 * b``.
 
-    Where the loader's batches do not fill the last step, in training the samples that are left are shared out evenly;
-    with ``drop_last`` they are left out. A rank that goes empty-handed, as one does in testing too, gets its batch of
-    before once more, to keep in step with the others; nothing is learnt from it and it is not recorded.
+    Where the loader's batches do not fill the last step, in training the samples that are left are shared out evenly if
+    there are two for each rank, and if they are not batched by a sampler of the user's own; with ``drop_last`` they are
+    left out. A rank that goes empty-handed in training gets its batch of before once more, to keep in step with the
+    others; nothing is learnt from it and it is not recorded. In testing it gets nothing.
 
-    Batch size, collate function, workers, pinned memory and the like are the loader's. A loader whose sampler is a
-    `torch.utils.data.DistributedSampler` is dealt out already and used as it is; its ``set_epoch`` is called. A loader
-    that is no ``DataLoader``, or is one of an ``IterableDataset``, is run through on every rank, which keeps its part.
+    Batch size, collate function, workers, pinned memory and the like are the loader's. A loader whose sampler knows
+    ranks (``num_replicas`` and ``rank``, as a `torch.utils.data.DistributedSampler`) is dealt out already and used as
+    it is. A loader without an index for each sample (no ``DataLoader``, a subclass that iterates otherwise, an
+    ``IterableDataset``) is run through on every rank, which keeps its part.
 
     Parameters
     ----------
@@ -38,6 +46,10 @@ class Dealt:
         The ranks.
     is_training : callable
         Whether the epoch that begins is one of training.
+    epoch : callable, optional
+        The number of the epoch that begins, for samplers that know ranks, unless the user has told them another.
+    keeps_step : bool, optional
+        Whether an empty-handed rank gets a batch in testing too, since the strategy needs all ranks for each.
 
     Raises
     ------
@@ -45,14 +57,24 @@ class Dealt:
         If the batch sampler cannot be dealt out.
     """
 
-    def __init__(self, loader: Any, world: World, is_training: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        loader: Any,
+        world: World,
+        is_training: Callable[[], bool],
+        epoch: Callable[[], int] = lambda: 0,
+        keeps_step: bool = False,
+    ) -> None:
         self.loader = loader
+        self._epoch = epoch
         self._world = world
         self._is_training = is_training
-        self._epoch = 0
+        self._keeps_step = keeps_step
         self._shares: dict[int, Share] = {}
-        self._is_dealt_already = _is_dealt_already(loader)
-        self._hands = None if self._is_dealt_already or not _has_indices(loader) else _Hands(loader, world, is_training)
+        self._knowing = [sampler for sampler in _samplers(loader) if _knows_ranks(sampler)]
+        for sampler in self._knowing:
+            _take_rank(sampler, world)
+        self._hands = None if self._knowing or not _has_indices(loader) else _Hands(loader, world, is_training)
 
     def check_enough(self) -> None:
         """Raise `ValueError` if training on this loader would take no step, though it has batches."""
@@ -63,11 +85,20 @@ class Dealt:
                 f"for one step. Use a smaller batch size or fewer devices."
             )
 
+    def _as_it_is(self) -> Iterator[tuple[Share, Any]]:
+        epoch = self._epoch()
+        for sampler in self._knowing:
+            if hasattr(sampler, "set_epoch") and getattr(sampler, "epoch", 0) == _EPOCHS.get(sampler, 0):
+                sampler.set_epoch(epoch)
+                _EPOCHS[sampler] = epoch
+        for step, batch in enumerate(self.loader):
+            yield Share(step, 1.0 / self._world.size, rows_of(batch)), batch
+
     def __len__(self) -> int:
         n_batches = _length(self.loader)
         if n_batches is None:
             raise TypeError(f"{type(self.loader).__name__} has no length")
-        if self._is_dealt_already:
+        if self._knowing:
             return n_batches
         return _n_steps(n_batches, self._world.size, self._drops_rest)
 
@@ -82,53 +113,60 @@ class Dealt:
     def __iter__(self) -> Iterator[Any]:
         """Yield this rank's batches of one epoch."""
         self._shares = {}
-        last = None
+        training, last = self._is_training(), None
+        agrees = training and self._hands is not None and self._hands.loader.collate_fn is not default_collate
         for step, (share, batch) in enumerate(self._batches()):
-            if batch is None and last is not None:  # nothing to learn from, but the others do
-                share, batch = Share(step, 0.0), last
-            self._shares[step] = self._world.ledger.share = share
-            last = batch
+            if agrees:  # the collate function decides how many samples there are, if any
+                share, batch = self._agreed(share, batch, last)
+            if not training and not share.weight and not self._keeps_step:
+                continue
+            self._shares[step] = share
+            self._world.ledger.deal(batch, share)
+            last = batch if batch is not None else last
             yield batch
 
+    def _agreed(self, share: Share, batch: Any, last: Any) -> tuple[Share, Any]:
+        """Return share and batch of a step, by the number of samples that each rank really has."""
+        own = max(rows_of(batch) or 1, 1) if batch is not None and share.weight else 0
+        lacks = batch is None and last is None
+        told = self._world.gather_ints(-1 if lacks else own)
+        total = sum(size for size in told if size > 0)
+        if not total:  # nobody has anything: all pass over it
+            return share, None
+        if -1 in told:
+            given = self._world.broadcast(batch, src=next(rank for rank, size in enumerate(told) if size > 0))
+            last = given if last is None else last
+        return Share(share.step, own / total, own), last if batch is None else batch
+
     def _batches(self) -> Iterator[tuple[Share, Any]]:
-        if self._is_dealt_already:
+        if self._knowing:
             return self._as_it_is()
         return self._by_indices(self._hands) if self._hands is not None else self._by_passing_over()
-
-    def _as_it_is(self) -> Iterator[tuple[Share, Any]]:
-        epoch, self._epoch = self._epoch, self._epoch + 1
-        for sampler in _samplers(self.loader):
-            if hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(epoch)
-        for step, batch in enumerate(self.loader):
-            yield Share(step, 1.0 / self._world.size), batch
 
     def _by_indices(self, hands: _Hands) -> Iterator[tuple[Share, Any]]:
         batches = iter(hands.loader)
         last = next(batches, None)  # draws the indices, as late as a loop over the loader does
         for share in hands.shares:
             if share.step and share.weight:
-                last = next(batches)
+                last = next(batches, None)
             yield share, last
         for _ in batches:  # nothing is left; this is the loader's own end
             pass
 
     def _by_passing_over(self) -> Iterator[tuple[Share, Any]]:
         rank, size = self._world.rank, self._world.size
+        set_random_state(self._world.broadcast(random_state()))  # each rank draws the same order
         step, hand, last = 0, [], None
         for batch in self.loader:
             if batch is None:
                 continue
             hand.append(batch)
             if len(hand) == size:
-                last = hand[rank]
-                yield Share(step, 1.0 / size), last
-                step, hand = step + 1, []
+                yield _share_of_hand(step, hand, rank), hand[rank]
+                last, step, hand = hand[rank], step + 1, []
         if hand and not self._drops_rest:
-            if rank < len(hand):
-                yield Share(step, 1.0 / len(hand)), hand[rank]
-            else:
-                yield Share(step, 0.0), hand[0] if last is None else last
+            batch = hand[rank] if rank < len(hand) else (hand[0] if last is None else last)
+            yield _share_of_hand(step, hand, rank), batch
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "loader":
@@ -158,6 +196,7 @@ class _Hands:
             )
         self._world, self._is_training = world, is_training
         self._drops_last = _drops_last(loader)
+        self._splits = type(self._sampler) is BatchSampler  # a sampler of the user's own has its reasons
         self.shares: list[Share] = []
         self.loader = copy.copy(loader)
         # A DataLoader refuses to have its sampler set; but only a copy keeps what a subclass of it adds.
@@ -167,7 +206,8 @@ class _Hands:
         training = self._is_training()
         # Drawn on every rank, so that the random number generators stay in step; what counts is rank 0's.
         batches = self._world.broadcast(list(self._sampler))
-        dealt = deal(batches, self._world.rank, self._world.size, training, training and self._drops_last)
+        drops = training and self._drops_last
+        dealt = deal(batches, self._world.rank, self._world.size, training and self._splits, drops)
         self.shares = [share for share, _ in dealt]
         for share, indices in dealt:
             if share.weight or not share.step:
@@ -187,7 +227,7 @@ def deal(batches: list[Any], rank: int, size: int, split_rest: bool, drop_rest: 
     rank, size : int
         Which rank, of how many.
     split_rest : bool
-        Whether the samples of an incomplete last step are shared out evenly.
+        Whether the samples of an incomplete last step are shared out evenly, if there are two for each rank.
     drop_rest : bool
         Whether they are left out.
 
@@ -204,11 +244,29 @@ def deal(batches: list[Any], rank: int, size: int, split_rest: bool, drop_rest: 
             break
         are_lists = all(hasattr(batch, "__len__") for batch in hand)
         if is_incomplete and split_rest and are_lists:
-            hand = _evenly(list(chain.from_iterable(hand)), size)
+            rest = list(chain.from_iterable(hand))
+            hand = _evenly(rest, size) if len(rest) >= 2 * size else hand
         sizes = [len(batch) if are_lists else 1 for batch in hand] + [0] * (size - len(hand))
         share = Share(step, sizes[rank] / (sum(sizes) or 1), sizes[rank] if are_lists else None)
         dealt.append((share, hand[rank] if share.weight else hand[0]))
     return dealt
+
+
+def rows_of(batch: Any) -> int | None:
+    """Return the number of samples in a batch: the length of the first tensor in it; None if there is none."""
+    if isinstance(batch, torch.Tensor):
+        return batch.shape[0] if batch.dim() else None
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return next((rows for part in parts if (rows := rows_of(part)) is not None), None)
+
+
+def _share_of_hand(step: int, hand: list[Any], rank: int) -> Share:
+    sizes = [rows_of(batch) for batch in hand]
+    counts = [1 if None in sizes else max(size or 0, 0) for size in sizes]
+    total = sum(counts)
+    if rank >= len(hand) or not total:
+        return Share(step, 0.0 if total else 1.0 / len(hand))
+    return Share(step, counts[rank] / total, sizes[rank])
 
 
 def _evenly(indices: list[Any], size: int) -> list[list[Any]]:
@@ -230,7 +288,8 @@ def _length(value: Any) -> int | None:
 
 
 def _has_indices(loader: Any) -> bool:
-    return isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    is_plain = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
+    return is_plain and not isinstance(loader.dataset, IterableDataset)
 
 
 def _samplers(loader: Any) -> list[Any]:
@@ -238,8 +297,18 @@ def _samplers(loader: Any) -> list[Any]:
     return [getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)]
 
 
-def _is_dealt_already(loader: Any) -> bool:
-    return any(isinstance(sampler, DistributedSampler) for sampler in _samplers(loader))
+def _knows_ranks(sampler: Any) -> bool:
+    return hasattr(sampler, "num_replicas") and hasattr(sampler, "rank")
+
+
+def _take_rank(sampler: Any, world: World) -> None:
+    """Have a sampler that knows ranks give the part of this one; `ValueError` if it was made for another number."""
+    if sampler.num_replicas != world.size:
+        raise ValueError(
+            f"The {type(sampler).__name__} of the loader is for num_replicas={sampler.num_replicas}, but there are "
+            f"{world.size} processes. Leave it out: the batches are dealt out by themselves."
+        )
+    sampler.rank = world.rank
 
 
 def _drops_last(loader: Any) -> bool:

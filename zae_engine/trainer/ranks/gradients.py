@@ -21,34 +21,60 @@ class GradientAveraging:
 
     Parameters
     ----------
-    parameters : iterable of torch.Tensor
-        The parameters; the same on all ranks, in the same order.
+    find : callable
+        Returns all parameters; the same on all ranks, in the same order. It is asked again by `refresh`.
     scale : callable
         Returns the factor for the gradients of the batch in hand, by which a rank with fewer samples counts less.
+    all_passes : bool
+        Whether passes other than the strategy's are averaged too; otherwise only parameters that it does not know are.
     """
 
-    def __init__(self, parameters: Iterable[torch.Tensor], scale: Callable[[], float]) -> None:
-        self._parameters = list({id(p): p for p in parameters}.values())
-        self._scale = scale
+    def __init__(
+        self, find: Callable[[], list[torch.Tensor]], scale: Callable[[], float], all_passes: bool = True
+    ) -> None:
+        self._find, self._scale, self._all_passes = find, scale, all_passes
+        self._parameters: list[torch.Tensor] = []
+        self._hooked: set[int] = set()
+        self._handles: list[Any] = []
+        self._left_to_strategy: set[int] = set()
         self._reached: set[int] = set()
         self._paused = False
 
+    def leave_to_strategy(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Leave these parameters to the strategy, in the passes that it goes back through."""
+        self._left_to_strategy = {id(p) for p in parameters if p.requires_grad}
+        if not self._all_passes:
+            self._remove()
+            self.refresh()
+
     def __enter__(self) -> GradientAveraging:
-        self._handles = []
-        for index, parameter in enumerate(self._parameters):
-            if parameter.is_leaf and parameter.requires_grad:
-                leaf: Any = parameter
-                self._handles.append(leaf.register_hook(self._scaled))
-                self._handles.append(leaf.register_post_accumulate_grad_hook(self._reaches(index)))
+        if self._all_passes:
+            self.refresh()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
+        self._handles, self._hooked = [], set()
+
+    def refresh(self) -> None:
+        """Find parameters that are new, or that are trained only now."""
+        self._reached.clear()  # of a pass that was broken off
+        self._parameters = self._find()
+        for index, parameter in enumerate(self._parameters):
+            skipped = not self._all_passes and id(parameter) in self._left_to_strategy
+            if parameter.requires_grad and parameter.is_leaf and id(parameter) not in self._hooked and not skipped:
+                self._hooked.add(id(parameter))
+                leaf: Any = parameter
+                self._handles.append(leaf.register_hook(self._scaled))
+                self._handles.append(leaf.register_post_accumulate_grad_hook(self._reaches(index)))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the gradients alone: a strategy averages them."""
+        """Leave the gradients to a strategy, but for those of parameters that it does not know."""
         self._paused = True
         try:
             yield
@@ -59,9 +85,11 @@ class GradientAveraging:
         scale = 1.0 if self._paused else self._scale()
         return gradient * scale if scale != 1.0 else None
 
+    # A pass of the strategy's begins with a loss that is scaled already; see `EpochHooks.take`.
+
     def _reaches(self, index: int) -> Callable[[torch.Tensor], None]:
         def reached(parameter: torch.Tensor) -> None:
-            if self._paused:
+            if self._paused and id(parameter) in self._left_to_strategy:
                 return
             if not self._reached:
                 # Public torch has no hook for the end of a backward pass; DistributedDataParallel itself uses this one.
@@ -81,6 +109,8 @@ class GradientAveraging:
             if is_reached:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
+                elif parameter.grad.is_sparse:
+                    parameter.grad = parameter.grad.to_dense()
                 alike[parameter.grad.dtype, parameter.grad.device].append(parameter.grad)
         for gradients in alike.values():
             flat: Any = torch.cat([gradient.reshape(-1) for gradient in gradients])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,31 +35,48 @@ class Ledger:
     """Remembers for each entry of a log which step it is from, and puts the logs of all ranks together.
 
     In training the ranks share a step's samples, so an entry becomes the mean over the ranks, weighted by their samples
-    (for loss and accuracy: what one process gets for the joint batch); outputs, and other entries with a row a sample,
-    are put behind each other. In testing each batch is one rank's, so the entries are put in the order of the loader,
-    the very list that one process writes.
+    (for loss and accuracy: what one process gets for the joint batch); integers are added up; outputs, and other
+    entries with a row for each sample, are put behind each other. In testing each batch is one rank's, so the entries
+    are put in the order of the loader, the very list that one process writes.
     """
 
     def __init__(self) -> None:
         self.share: Share | None = None
+        self._dealt: dict[int, Share] = {}
         self.begin()
 
     def begin(self, n_train: int = 0, n_test: int = 0) -> None:
         """Forget the entries: the log is cleared and an epoch begins, with loss histories of these lengths."""
         self.history_starts = {"train": n_train, "test": n_test}
         self.share = None
+        self._taken: list[Share] = []
         self._shares: defaultdict[Any, list[Share]] = defaultdict(list)
         self.is_open = True
 
-    def pause(self) -> Any:
-        """Return what `resume` needs to go on with this epoch after another."""
-        return self._shares, self.history_starts
+    def deal(self, batch: Any, share: Share) -> None:
+        """Note what a batch is of its step, and turn to it."""
+        if share.step == 0:
+            self._dealt.clear()
+        self._dealt[id(batch)] = share
+        self._taken.append(share)
+        self.share = share
+
+    def turn_to(self, batch: Any) -> None:
+        """Turn to a batch that has been dealt, maybe before others."""
+        self.share = self._dealt.get(id(batch), self.share)
+
+    def pause(self, cleared: bool = False) -> Any:
+        """Return what `resume` needs to go on with this epoch after another, which may have ``cleared`` its log."""
+        return {**vars(self), **({"_taken": [], "_shares": defaultdict(list)} if cleared else {})}
 
     def resume(self, paused: Any) -> None:
         """Go on with an epoch that was paused."""
-        self._shares, starts = paused
-        self.history_starts["train"] = starts["train"]
-        self.is_open = True
+        vars(self).update(paused)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the epoch is under way."""
+        return self.is_open and bool(self._shares or self._taken)
 
     def note(self, key: Any) -> None:
         """Note that an entry of the present batch has been appended to the log under ``key``."""
@@ -76,7 +93,8 @@ class Ledger:
         for key, values in log.items():
             shares = self._shares.get(key, [])
             if len(shares) != len(values):  # somebody has written to the log by other ways than `logging`
-                shares = [Share(step, 1.0) for step in range(len(values))]
+                own_steps = [Share(step, 1.0) for step in range(len(values))]
+                shares = self._taken if len(self._taken) == len(values) else own_steps
             noted[key] = (shares, _stacked(values))
         return noted
 
@@ -126,28 +144,52 @@ def _alone(value: Any) -> Any:
 
 
 def _combined(key: str, entries: list[tuple[Share, Any]]) -> Any:
+    """Return what one process would have logged for the joint batch, as far as that can be told."""
     shares, values = [share for share, _ in entries], [value for _, value in entries]
     first = values[0]
     if len(values) == 1:
-        return first
+        return _alone(first)
     try:
+        if isinstance(first, (torch.Tensor, np.ndarray)):
+            if first.ndim and key != "loss" and _has_rows("output" in key, shares, [v.shape[0] for v in values]):
+                return torch.cat(values) if isinstance(first, torch.Tensor) else np.concatenate(values)
+            return _sum_or_mean(shares, values)
+        if isinstance(first, (bool, int, float, complex, np.number, np.bool_)):
+            return _sum_or_mean(shares, values)
+        if isinstance(first, Mapping):
+            return type(first)(
+                {part: _combined(str(part), [(s, v[part]) for s, v in entries]) for part in first}  # type: ignore[call-arg]
+            )
+        if isinstance(first, list) and _has_rows("output" in key, shares, [len(value) for value in values]):
+            return [element for value in values for element in value]
         if isinstance(first, (list, tuple)):
-            return type(first)(element for value in values for element in value)
-        if isinstance(first, (torch.Tensor, np.ndarray)) and first.ndim and _has_rows("output" in key, shares, values):
-            return torch.cat(values) if isinstance(first, torch.Tensor) else np.concatenate(values)
-        if isinstance(first, torch.Tensor):
-            total = sum(share.weight for share in shares)
-            mean = sum(value.double() * (share.weight / total) for share, value in entries)
-            dtype = first.dtype if first.is_floating_point() else torch.get_default_dtype()
-            return mean.to(dtype) if isinstance(mean, torch.Tensor) else first
-        if isinstance(first, (int, float, np.number, np.ndarray)):
-            mean = np.average(np.stack(values), axis=0, weights=[share.weight for share in shares])
-            return mean if isinstance(first, np.ndarray) else float(mean)
-    except (TypeError, ValueError, RuntimeError):  # of different kinds or shapes: there is no one value
-        pass
+            columns = zip(*values, strict=True)
+            parts = [_combined(key, list(zip(shares, column, strict=True))) for column in columns]
+            return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    except (TypeError, ValueError, KeyError, RuntimeError):  # of different kinds or shapes: there is no one value
+        if "output" in key:
+            return values  # of each rank, so that nothing is lost
     return first
 
 
-def _has_rows(is_output: bool, shares: list[Share], values: list[Any]) -> bool:
-    """Whether the values have a row for each sample."""
-    return is_output or all(value.shape[0] == share.size for share, value in zip(shares, values, strict=True))
+def _sum_or_mean(shares: list[Share], values: list[Any]) -> Any:
+    """Return the sum of integers, whether any is true of truths, and the mean of all else, weighted by samples."""
+    first = values[0]
+    stacked = np.stack([np.asarray(value) for value in values]) if not isinstance(first, torch.Tensor) else None
+    tensor = torch.stack(values) if stacked is None else torch.from_numpy(np.ascontiguousarray(stacked))
+    if tensor.dtype == torch.bool:
+        result = tensor.any(0)
+    elif not (tensor.is_floating_point() or tensor.is_complex()):
+        result = tensor.sum(0)
+    else:
+        weights = torch.tensor([share.weight for share in shares], dtype=torch.float64)
+        wide = tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+        result = torch.tensordot((weights / weights.sum()).to(wide.dtype), wide, 1).to(tensor.dtype)
+    if isinstance(first, torch.Tensor):
+        return result
+    return result.numpy() if isinstance(first, np.ndarray) else type(first)(result.item())
+
+
+def _has_rows(is_output: bool, shares: list[Share], lengths: list[int]) -> bool:
+    """Whether values have a row for each sample."""
+    return is_output or all(length == share.size for length, share in zip(lengths, shares, strict=True))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from .dealing import Dealt
 
@@ -75,7 +77,9 @@ def taking_part(trainer: Trainer, *loaders: Any) -> Iterator[tuple[Any, ...]]:
         return
     if not dist.is_initialized():
         importlib.import_module("zae_lightning").connect(trainer)
-        for tensor in _tensors(trainer):  # each process has made its own model
+    if world.launcher != "trainer" and not trainer._zae_state.is_synchronised:
+        trainer._zae_state.is_synchronised = True
+        for tensor in [*parameters(trainer), *buffers(trainer)]:  # each process has made its own
             dist.broadcast(tensor.data, src=0)
     yield deal_out(trainer, world, *loaders)
 
@@ -90,31 +94,57 @@ def deal_out(trainer: Trainer, world: World, *loaders: Any) -> tuple[Any, ...]:
     """
     if not trainer._zae_state.lightning.get("use_distributed_sampler", True):
         return loaders
+    keeps_step = not _is_ddp(trainer._zae_state.lightning.get("strategy", trainer._zae_strategy))
+    roles: Iterator[Callable[[], bool]] = chain([lambda: trainer.mode == "train"], repeat(lambda: False))
 
-    def is_training() -> bool:
-        return trainer.mode == "train"
+    def epoch() -> int:
+        return trainer.progress_checker.get_epoch() - 1
 
     dealt = tuple(
-        loader if not hasattr(loader, "__iter__") or isinstance(loader, Dealt) else Dealt(loader, world, is_training)
+        Dealt(loader, world, next(roles), epoch, keeps_step)
+        if _is_loader(loader) and not isinstance(loader, Dealt)
+        else loader
         for loader in loaders
     )
-    if is_training():
+    if trainer.mode == "train":
         next(part for part in dealt if isinstance(part, Dealt)).check_enough()
     return dealt
 
 
 def parameters(trainer: Trainer) -> list[torch.Tensor]:
-    """Return all that is trained: the parameters of the model, of other modules, and of the optimizers."""
-    found = {}
-    for value in vars(trainer).values():
-        for part in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(part, torch.nn.Module):
-                found.update({id(p): p for p in part.parameters()})
-            elif isinstance(part, torch.optim.Optimizer):
-                found.update({id(p): p for group in part.param_groups for p in group["params"]})
+    """Return all that is trained: the parameters of the model, of other modules, of the optimizers, and lone ones."""
+    found: dict[int, torch.Tensor] = {}
+    for part in _parts(list(vars(trainer).values())):
+        if isinstance(part, torch.nn.Module):
+            found.update({id(p): p for p in part.parameters() if not isinstance(p, UninitializedParameter)})
+        elif isinstance(part, torch.optim.Optimizer):
+            found.update({id(p): p for group in part.param_groups for p in group["params"]})
+        elif isinstance(part, torch.nn.Parameter):
+            found[id(part)] = part
     return list(found.values())
 
 
-def _tensors(trainer: Trainer) -> list[torch.Tensor]:
-    modules = [value for value in vars(trainer).values() if isinstance(value, torch.nn.Module)]
-    return parameters(trainer) + [buffer for module in modules for buffer in module.buffers()]
+def buffers(trainer: Trainer) -> list[torch.Tensor]:
+    """Return the buffers of the model and of other modules."""
+    modules = [part for part in _parts(list(vars(trainer).values())) if isinstance(part, torch.nn.Module)]
+    found = {id(b): b for m in modules for b in m.buffers() if not isinstance(b, UninitializedBuffer)}
+    return list(found.values())
+
+
+def _parts(value: Any, depth: int = 4) -> Iterator[Any]:
+    """Yield what is in lists, tuples, sets and dicts, one within another."""
+    if isinstance(value, (list, tuple, set, Mapping)) and depth:
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _parts(part, depth - 1)
+    else:
+        yield value
+
+
+def _is_loader(value: Any) -> bool:
+    return hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+
+
+def _is_ddp(strategy: Any) -> bool:
+    if isinstance(strategy, str):
+        return strategy == "auto" or "ddp" in strategy
+    return any(cls.__name__ == "DDPStrategy" for cls in type(strategy).__mro__)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.distributed as dist
 
 from .ledger import Ledger
@@ -49,10 +50,18 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def broadcast(self, value: Any) -> Any:
-        """Return the value of rank 0, on all ranks. A picklable object; every rank must call this."""
+    def gather_ints(self, value: int) -> list[int]:
+        """Return the integers of all ranks, on all ranks; every rank must call this."""
+        device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else None
+        values = torch.zeros(self.size, dtype=torch.int64, device=device)
+        values[self.rank] = value
+        dist.all_reduce(values)
+        return [int(number) for number in values.tolist()]
+
+    def broadcast(self, value: Any, src: int = 0) -> Any:
+        """Return the value of one rank, on all ranks. A picklable object; every rank must call this."""
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        dist.broadcast_object_list(values, src=src)
         return values[0]
 
     @classmethod

@@ -388,6 +388,7 @@ def main(file: str) -> None:
     results = {}
     for name, function in CASES.items():
         torch.manual_seed(3)
+        print(name, file=sys.stderr)
         try:
             results[name] = observe(function())
         except Exception:

@@ -27,8 +27,8 @@ def test_a_smaller_batch_weighs_less():
 
 def test_an_incomplete_step_is_shared_out_evenly_in_training():
     assert dealt(batches(9, 4), 2)[-1] == [(1.0, [8]), (0.0, [8])]
-    assert dealt(batches(11, 4), 2)[-1][0] == (2 / 3, [8, 9])
-    assert dealt(batches(5, 4), 3)[-1] == [(0.4, [0, 1]), (0.4, [2, 3]), (0.2, [4])]
+    assert dealt(batches(12, 4), 2)[-1] == [(0.5, [8, 9]), (0.5, [10, 11])]
+    assert dealt([[0, 1, 2, 3], [4, 5, 6]], 3)[-1] == [(3 / 7, [0, 1, 2]), (2 / 7, [3, 4]), (2 / 7, [5, 6])]
 
 
 def test_whole_batches_are_kept_in_testing():

@@ -222,6 +222,7 @@ class Trainer(Records, Placement):
     def _launch(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Call a function in a process for each device, and come out of it as if it had run here."""
         worlds = [ranks.World(rank, len(self.device), rank, len(self.device)) for rank in range(len(self.device))]
+        checks.has_no_lazy_parameters(self)
         ranks.deal_out(self, worlds[0], *args)  # what cannot be, is better said here
         _lightning().launch(self, worlds, Terminal(), function, *args, **kwargs)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
@@ -140,6 +141,17 @@ def parts(own: Any, given: Any) -> Any:
     if not isinstance(own, list):
         raise TypeError(f"The subclass has {own!r} in place of the list that Lightning's parts are appended to.")
     return own + given
+
+
+def has_no_lazy_parameters(trainer: Trainer) -> None:
+    """Raise `ValueError` if the model has parameters that only a first batch gives a shape."""
+    model = trainer.model
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
+    if lazy:
+        raise ValueError(
+            f"{', '.join(lazy)} of the model have no shape yet, but several processes must begin with the same "
+            f"weights. Call the model once with a batch, before the optimizer is built."
+        )
 
 
 def has_optimizer(trainer: Trainer) -> None:

@@ -130,6 +130,8 @@ class EpochHooks:
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""
         averaging = self.trainer._zae_state.averaging
+        if averaging is not None:
+            averaging.refresh()  # the step may have unfrozen parameters
         with averaging.paused() if averaging is not None else nullcontext():
             backward()
 

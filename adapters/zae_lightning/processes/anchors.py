@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils.data import DataLoader, Dataset
+
+from .parcel import attributes_of
 
 # Of the process that the trainer is in: not brought home.
 LEFT_OUT = frozenset(
@@ -74,17 +78,26 @@ def content_of(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return ("tensor", value.detach())
     if isinstance(value, torch.nn.Module):
-        attributes = {key: part for key, part in vars(value).items() if key not in _MODULES_OWN}
-        return ("module", (_detached(value._parameters), _detached(value._buffers), attributes))
+        return ("module", (_detached(value._parameters), _detached(value._buffers), dict(value._modules)))
     if isinstance(value, torch.optim.Optimizer):
         return ("optimizer", (dict(value.state), [dict(group) for group in value.param_groups]))
     if isinstance(value, torch.Generator):
         return ("generator", value.get_state())
     if _is_stateful(value) and not isinstance(value, Callback):  # which tells only what a checkpoint needs
         return ("state", value.state_dict())
-    if _is_plain(value):
-        return ("object", dict(vars(value)))
     return None
+
+
+def details_of(value: Any) -> dict[str, Any]:
+    """Return attributes of an anchor that are beside its content, each of which may be left behind."""
+    own: frozenset[str] = frozenset()
+    if isinstance(value, torch.nn.Module):
+        own = _MODULES_OWN
+    elif isinstance(value, torch.optim.Optimizer):
+        own = frozenset(("state", "param_groups", "defaults"))
+    elif not _is_plain(value) or (_is_stateful(value) and not isinstance(value, Callback)):
+        return {}
+    return {key: part for key, part in attributes_of(value).items() if key not in own}
 
 
 def restore(value: Any, content: Any) -> None:
@@ -93,10 +106,12 @@ def restore(value: Any, content: Any) -> None:
     if kind == "tensor":
         _assign(value, state)
     elif kind == "module":
-        parameters, buffers, attributes = state
+        parameters, buffers, modules = state
         _assign_all(value._parameters, parameters, torch.nn.Parameter)
         _assign_all(value._buffers, buffers, torch.Tensor)
-        vars(value).update(attributes)
+        if modules != value._modules:
+            value._modules.clear()
+            value._modules.update(modules)
     elif kind == "optimizer":
         states, groups = state
         value.state.clear()
@@ -106,46 +121,60 @@ def restore(value: Any, content: Any) -> None:
         value.param_groups.extend(groups[len(value.param_groups) :])
     elif kind == "generator":
         value.set_state(state)
-    elif kind == "state":
-        value.load_state_dict(state)
     else:
-        vars(value).update(state)
+        value.load_state_dict(state)
 
 
-def _named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    parts: Mapping[Any, Any] = {None: value}
-    if type(value) in (list, tuple):
-        parts = dict(enumerate(value))
+def _named(name: str, value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """Yield the anchors in an attribute: in containers, and in the attributes of plain objects, too."""
+    if isinstance(value, torch.nn.Module):
+        for path, module in value.named_modules():
+            yield f"{name}/{path}", module
+            for key, tensor in [*module._parameters.items(), *module._buffers.items()]:
+                yield f"{name}/{path}.{key}", tensor
+    elif isinstance(value, torch.optim.Optimizer):
+        yield name, value
+        for group_index, group in enumerate(value.param_groups):
+            for index, parameter in enumerate(group["params"]):
+                yield f"{name}/{group_index}/{index}", parameter
+        yield from _within(name, attributes_of(value), depth)
+    elif isinstance(value, DataLoader):
+        yield from ((name, value), (f"{name}.dataset", value.dataset))
+    elif isinstance(value, Dataset):
+        yield name, value
     elif isinstance(value, dict):
-        parts = value
-    for key, part in parts.items():
-        part_name = name if key is None else f"{name}[{key!r}]"
-        if isinstance(part, torch.nn.Module):
-            for path, module in part.named_modules():
-                yield f"{part_name}/{path}", module
-                for key_, tensor in [*module._parameters.items(), *module._buffers.items()]:
-                    yield f"{part_name}/{path}.{key_}", tensor
-        elif isinstance(part, torch.optim.Optimizer):
-            yield part_name, part
-            for group_index, group in enumerate(part.param_groups):
-                for index, parameter in enumerate(group["params"]):
-                    yield f"{part_name}/{group_index}/{index}", parameter
-        elif isinstance(part, torch.nn.Parameter) or _is_stateful(part) or _is_plain(part):
-            yield part_name, part
+        yield from _within(name, value, depth)
+    elif isinstance(value, (list, tuple, deque)):
+        yield from _within(name, dict(enumerate(value)), depth)
+    elif isinstance(value, torch.nn.Parameter) or _is_stateful(value):
+        yield name, value
+    elif _is_plain(value):
+        yield name, value
+        yield from _within(name, attributes_of(value), depth)
+
+
+def _within(name: str, parts: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
+    for key, part in parts.items() if depth else ():
+        if not isinstance(part, (int, float, str, bool, torch.Tensor)) or isinstance(part, torch.nn.Parameter):
+            yield from _named(f"{name}[{key!r}]", part, depth - 1)
 
 
 def _detached(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: None if tensor is None else tensor.detach() for key, tensor in tensors.items()}
+    return {key: None if t is None else t.detach().requires_grad_(t.requires_grad) for key, t in tensors.items()}
 
 
 def _assign_all(own: dict[str, Any], new: Mapping[str, Any], kind: type) -> None:
     for key in [key for key in own if key not in new]:  # the module has changed its structure
         del own[key]
     for key, tensor in new.items():
-        if tensor is not None and own.get(key) is not None:
-            _assign(own[key], tensor)
+        if tensor is None:
+            own[key] = None
+            continue
+        if own.get(key) is None:
+            own[key] = kind(tensor.detach())
         else:
-            own[key] = tensor if tensor is None else kind(tensor)
+            _assign(own[key], tensor)
+        own[key].requires_grad_(tensor.requires_grad)
 
 
 def _assign(old: torch.Tensor, new: torch.Tensor) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import warnings
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
-from .anchors import LEFT_OUT, content_of, restore
+from .anchors import LEFT_OUT, content_of, details_of, restore
 from .parcel import pack, unpack
 
 _CODE = (type, types.ModuleType, types.FunctionType, types.MethodType)
@@ -32,32 +35,31 @@ def collect(trainer: Any, anchors: Mapping[str, Any]) -> bytes:
     """
     known = {id(value): name for name, value in anchors.items()}
     in_modules = {id(t) for m in anchors.values() if isinstance(m, torch.nn.Module) for t in _tensors_of(m)}
-    contents = {
-        name: content
-        for name, value in anchors.items()
-        if _has_content(name) and id(value) not in in_modules and (content := content_of(value)) is not None
-    }
-    attributes = {
-        name: value for name, value in vars(trainer).items() if name not in LEFT_OUT and not isinstance(value, _CODE)
-    }
+    packed: dict[str, dict[Any, bytes]] = {"contents": {}, "details": {}, "attributes": {}}
+
+    def take(kind: str, name: Any, value: Any) -> None:
+        try:
+            packed[kind][name] = pack(value, known)
+        except Exception as error:
+            _tell(name, error)
+
+    for name, anchor in anchors.items():
+        if _has_content(name, anchor) and id(anchor) not in in_modules:
+            if (content := content_of(anchor)) is not None:
+                take("contents", name, content)
+            for key, value in details_of(anchor).items():
+                take("details", (name, key), value)
+    for name, value in vars(trainer).items():
+        if name not in LEFT_OUT and not isinstance(value, _CODE):
+            take("attributes", name, value)
     state, lightning_trainer = trainer._zae_state, trainer.lightning_trainer
-    home = {
-        "contents": contents,
-        "attributes": attributes,
+    rest = {
         "feed": state.feed.__getstate__(),
         "counts": state.counts,
         "metrics": dict(lightning_trainer.callback_metrics) if lightning_trainer is not None else {},
         "random": state.random_state(),
     }
-    try:
-        return pack(home, known)
-    except Exception:  # something that was made on the way; the rest comes home without it
-        for name, (kind, content) in contents.items():
-            if kind == "object":
-                contents[name] = (kind, {key: part for key, part in content.items() if _can_travel(part, known)})
-        for part in ("contents", "attributes"):
-            home[part] = {name: value for name, value in home[part].items() if _travels(name, value, known)}
-        return pack(home, known)
+    return pack({**packed, "rest": pack(rest)})
 
 
 def adopt(trainer: Any, anchors: Mapping[str, Any], parcel: bytes) -> dict[str, Any]:
@@ -77,16 +79,26 @@ def adopt(trainer: Any, anchors: Mapping[str, Any], parcel: bytes) -> dict[str, 
     dict of str to torch.Tensor
         Lightning's ``callback_metrics``.
     """
-    home = unpack(parcel, anchors, map_location=lambda storage, location: storage)  # onto the CPU
+    home = unpack(parcel)
+
+    def unpacked(name: Any, value: bytes, use: Callable[[Any], None]) -> None:
+        try:
+            use(unpack(value, anchors, map_location=lambda storage, location: storage))  # onto the CPU
+        except Exception as error:
+            _tell(name, error)
+
     for name, content in home["contents"].items():
-        restore(anchors[name], content)
-    for name, value in home["attributes"].items():
-        _replace(vars(trainer), name, value)
+        unpacked(name, content, functools.partial(restore, anchors[name]))
+    for (name, key), detail in home["details"].items():
+        unpacked(f"{name}.{key}", detail, functools.partial(vars(anchors[name]).__setitem__, key))
+    for name, attribute in home["attributes"].items():
+        unpacked(name, attribute, functools.partial(_replace, vars(trainer), name))
+    rest = unpack(home["rest"])
     state = trainer._zae_state
-    state.counts = home["counts"]
-    vars(state.feed).update({key: value for key, value in home["feed"].items() if not isinstance(value, list)})
-    state.set_random_state(home["random"])
-    metrics: dict[str, Any] = home["metrics"]
+    state.counts = rest["counts"]
+    vars(state.feed).update({key: value for key, value in rest["feed"].items() if not isinstance(value, list)})
+    state.set_random_state(rest["random"])
+    metrics: dict[str, Any] = rest["metrics"]
     return metrics
 
 
@@ -95,41 +107,32 @@ def _replace(attributes: dict[str, Any], name: str, value: Any) -> None:
     old = attributes.get(name)
     if old is value:
         return
-    if isinstance(old, dict) and type(old) is type(value):
+    if isinstance(old, (dict, set)) and type(old) is type(value):
         old.clear()
         old.update(value)
-    elif type(old) is list and type(value) is list:
-        old[:] = value
+    elif isinstance(old, (list, deque)) and type(value) is type(old):
+        old.clear()
+        old.extend(value)
     else:
         attributes[name] = value
 
 
-def _has_content(name: str) -> bool:
+def _has_content(name: str, anchor: Any) -> bool:
     """Whether an anchor's content comes home: not the trainer's, which has its attributes, nor loaders and datasets."""
-    return name != "trainer" and (not name.startswith("loaders") or name.endswith(("sampler", "generator")))
+    if name == "trainer" or isinstance(anchor, (DataLoader, Dataset)):
+        return False
+    return not name.startswith("loaders") or name.endswith(("sampler", "generator"))
 
 
 def _tensors_of(module: torch.nn.Module) -> list[Any]:
     return [*module._parameters.values(), *module._buffers.values()]
 
 
-def _can_travel(value: Any, known: Mapping[int, str]) -> bool:
-    try:
-        pack(value, known)
-    except Exception:
-        return False
-    return True
-
-
-def _travels(name: str, value: Any, known: Mapping[int, str]) -> bool:
-    try:
-        pack(value, known)
-    except Exception as error:
-        if not name.startswith("loaders"):
-            warnings.warn(
-                f"{name} was changed by the run, but cannot be brought home from the process that did: "
-                f"{type(error).__name__}: {error}. It is as before the run.",
-                stacklevel=2,
-            )
-        return False
-    return True
+def _tell(name: Any, error: Exception) -> None:
+    """Warn of something that stays as it was before the run; small matters are left out."""
+    if isinstance(name, str) and not name.startswith("loaders"):
+        warnings.warn(
+            f"{name} cannot be brought home from the process that ran the trainer ({type(error).__name__}: {error}). "
+            f"It is as before the run.",
+            stacklevel=2,
+        )

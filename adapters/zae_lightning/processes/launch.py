@@ -61,7 +61,11 @@ def run_in_processes(
         trainer, call = _packed(facade, (function, args, kwargs), named)
         threads = max(1, torch.get_num_threads() // len(worlds))
     with _meeting_point(getattr(facade, "init_method", None)) as (store, init_method):
-        tasks = [Task(rank, worlds, trainer, call, facts, store, init_method, threads) for rank in range(len(worlds))]
+        loading = multiprocessing.get_start_method()
+        tasks = [
+            Task(rank, worlds, trainer, call, facts, store, init_method, threads, loading)
+            for rank in range(len(worlds))
+        ]
         watch = Watch({"screen": screen, **named})
         try:
             watch.start(tasks, multiprocessing.get_context(method))
@@ -158,11 +162,15 @@ def _readable(path: str) -> str:
 
 
 def _unsendable(what: str, value: Any, error: Exception) -> TypeError:
+    advice = (
+        "What they use must be picklable: functions and classes are defined at the top level of a module or script, "
+        "not within a function and not as a lambda; open files, locks and generators are made where they are needed."
+    )
+    if "parametrized" in str(error):
+        advice = "Start the script with torchrun, where each process makes its own model."
     return TypeError(
         f"{what} cannot be sent to the processes that several devices need: it is {value!r} ({type(error).__name__}: "
-        f"{error}). What they use must be picklable: functions and classes are defined at the top level of a module or "
-        f"script, not within a function and not as a lambda; open files, locks and generators are made where they are "
-        f"needed."
+        f"{error}). {advice}"
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 MapLocation = Callable[[Any, str], Any] | None
 
@@ -59,6 +61,14 @@ class _Packer(pickle.Pickler):
         self._numbers: dict[int, int] = {}
         self.tensors: list[torch.Tensor] = []
 
+    def reducer_override(self, value: Any) -> Any:
+        """Leave out what optimizers and loaders have of this process; torch's optimizers leave out too much else."""
+        if isinstance(value, torch.optim.Optimizer):
+            return copyreg.__newobj__, (type(value),), attributes_of(value)  # type: ignore[attr-defined]
+        if isinstance(value, DataLoader):
+            return copyreg.__newobj__, (type(value),), {**vars(value), "_iterator": None}  # type: ignore[attr-defined]
+        return NotImplemented
+
     def persistent_id(self, value: Any) -> Any:
         name = self._known.get(id(value))
         if name is not None:
@@ -79,6 +89,21 @@ class _Unpacker(pickle.Unpickler):
     def persistent_load(self, key: tuple[str, Any]) -> Any:
         kind, name = key
         return self._tensors[name] if kind == "tensor" else self._known[name]
+
+
+def attributes_of(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object that can be sent, as it says by ``__getstate__`` if it does.
+
+    Of an optimizer these are all but its hooks, and the ``step`` that a scheduler has put in place of its own.
+    """
+    if isinstance(value, torch.optim.Optimizer):
+        return {key: part for key, part in vars(value).items() if not key.startswith("_optimizer_") and key != "step"}
+    getstate = getattr(value, "__getstate__", None)
+    try:
+        state = getstate() if getstate is not None else None
+    except Exception:
+        state = None
+    return state if isinstance(state, dict) else dict(vars(value))
 
 
 def culprit(value: Any, name: str, known: Mapping[int, Any] = {}, depth: int = 8) -> tuple[str, Any]:
@@ -114,17 +139,8 @@ def _parts(value: Any, name: str) -> list[tuple[str, Any]]:
     if isinstance(value, (type, type(pack))) or not hasattr(value, "__dict__"):
         return []
     if isinstance(value, torch.nn.Module):
-        return [(f"{name}.{key}", part) for key, part in [*value.named_children(), *_attributes(value).items()]]
-    return [(f"{name}.{key}", part) for key, part in _attributes(value).items()]
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    getstate = getattr(value, "__getstate__", None)
-    try:
-        state = getstate() if getstate is not None else None
-    except Exception:
-        state = None
-    return state if isinstance(state, dict) else dict(vars(value))
+        return [(f"{name}.{key}", part) for key, part in [*value.named_children(), *attributes_of(value).items()]]
+    return [(f"{name}.{key}", part) for key, part in attributes_of(value).items()]
 
 
 def _can_be_packed(value: Any, known: Mapping[int, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from .relay import carry_out
 from .worker import Task, work
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 15.0
 
 
 class ProcessFailed(RuntimeError):
@@ -51,6 +51,7 @@ class Watch:
         self._interrupt: KeyboardInterrupt | None = None
         self._ended_by_us: set[int] = set()
         self._deadline: float | None = None
+        self._notice: float | None = None
         self._is_collecting = False
         self._processes: list[Any] = []
         self._connections: dict[Any, int] = {}
@@ -89,8 +90,8 @@ class Watch:
                 if self._interrupt is not None:  # the second time: at once
                     raise
                 self._interrupt = error
-                self._hurry()
                 self._signal(signal.SIGINT)
+                self._notice = time.monotonic() + GRACE_SECONDS
 
     def _wait_once(self) -> None:
         sentinels = [process.sentinel for process in self._processes if process.is_alive()]
@@ -100,10 +101,18 @@ class Watch:
         for connection, rank in list(self._connections.items()):
             if not self._processes[rank].is_alive() and not connection.poll():
                 self._close(connection)  # processes that load data may hold its other end still
+        if not self._processes[0].is_alive():
+            self._is_collecting = False
         if any(process.exitcode not in (0, None) for process in self._processes):
             self._hurry()
         if self._deadline is not None and time.monotonic() > self._deadline:
             self.end()
+        if self._notice is not None and time.monotonic() > self._notice:
+            self._notice = None
+            self._targets["screen"].line(
+                "Interrupted; waiting for the processes to end what they are doing. Interrupt once more to stop them "
+                "at once: what this run has done is lost then."
+            )
 
     def _receive(self, connection: Any) -> None:
         rank = self._connections[connection]
@@ -121,7 +130,8 @@ class Watch:
             self._failures.append((details[0], rank, *details[1:]))
             self._hurry()
         elif kind == "home":
-            self.home = details[0]
+            self.home, self._is_collecting = details[0], False
+            self._hurry()
         elif kind == "collecting":
             self._is_collecting, self._deadline = True, None  # however long it takes
         elif kind == "started":
@@ -145,8 +155,10 @@ class Watch:
                 )
 
     def _hurry(self) -> None:
-        """Let the processes end by themselves, but not for long."""
-        if self._deadline is None and not self._is_collecting:
+        """Let the processes end by themselves, but not for long; after an interrupt the user decides how long."""
+        first_works = self._processes[0].is_alive() and self.home is None
+        waits = self._is_collecting or (self._interrupt is not None and first_works)
+        if self._deadline is None and not waits:
             self._deadline = time.monotonic() + GRACE_SECONDS
 
     def _signal(self, number: int) -> None:

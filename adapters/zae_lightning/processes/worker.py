@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -50,6 +51,8 @@ class Task:
         A URL where they meet otherwise.
     threads : int
         How many threads torch may use on the CPU.
+    start_method : str
+        How processes that load data are started.
     """
 
     rank: int
@@ -60,6 +63,7 @@ class Task:
     store: tuple[str, int] | None
     init_method: str | None
     threads: int
+    start_method: str
 
 
 def work(connection: Connection, task: Task | None) -> None:
@@ -81,6 +85,7 @@ def work(connection: Connection, task: Task | None) -> None:
     _be_interrupted_once()
     if task is None:
         task = pickle.loads(connection.recv_bytes())
+    multiprocessing.set_start_method(task.start_method, force=True)  # for loading data, as in the process that waits
     reports = _Reports(connection)
     failed = True
     try:
@@ -149,11 +154,11 @@ def _unpacked(task: Task, reports: _Reports) -> tuple[Any, Callable[..., Any], t
         state, function, args, kwargs, random_state = unpack(
             task.call, known, lambda storage, location: storage.cuda(device) if location[:4] == "cuda" else storage
         )
-        trainer._zae_state.set_random_state(random_state)
         if hasattr(trainer, "__setstate__"):
             trainer.__setstate__(state)
         elif state:
             trainer.__dict__.update(state)
+        trainer._zae_state.set_random_state(random_state)
     else:
         trainer, (function, args, kwargs) = task.trainer, task.call
         if isinstance(trainer.loggers, list):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import signal
 import socket
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -130,6 +132,77 @@ def test_each_sample_is_used_once_an_epoch_in_another_order_each_time(make: Any)
     assert orders[0] != orders[1]
     outputs = trainer.inference(DataLoader(data, 4))
     assert [output.tolist() for output in outputs] == [list(range(23))[start : start + 4] for start in range(0, 23, 4)]
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(10, 6, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.head(self.rnn(x.unsqueeze(1))[0][:, 0])
+
+
+class TwoSteps(torch.optim.SGD):
+    """An optimizer with attributes of its own, another optimizer among them, as SAM has."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr=lr)
+        self.inner = torch.optim.Adam(self.param_groups, lr=lr)
+        self.calls = 0
+
+    def step(self, closure=None):
+        self.calls += 1
+        return self.inner.step(closure)
+
+
+class Unreadable(Exception):
+    def __init__(self, a, b):
+        super().__init__(a)
+
+
+class Strange(Classifier.add_on(MultiGPUAddon)):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.criterion = nn.Linear(2, 2)
+        self.box = SimpleNamespace(net=nn.Linear(2, 2), deep={"nets": [nn.Linear(2, 2)]})
+        self.recent = collections.deque(maxlen=3)
+
+    def train_step(self, batch):
+        x, y = batch
+        output = self.box.deep["nets"][0](self.box.net(self.criterion(self.model(x))))
+        self.recent.append(len(x))
+        self.model.head.weight.requires_grad_(True)
+        self.model.seen = {"batches": self.model.__dict__.get("seen", {"batches": 0})["batches"] + 1}
+        self.last_error = Unreadable(1, 2)
+        return {"loss": nn.functional.cross_entropy(output, y)}
+
+
+def test_parts_of_many_kinds_come_home_into_the_callers_own_objects(make: Any, dataset: Any):
+    model = Recurrent()
+    model.head.weight.requires_grad_(False)
+    trainer = make(Strange, model=model, device=TWO, optimizer=None)
+    nets = [model, trainer.criterion, trainer.box.net, trainer.box.deep["nets"][0]]
+    parameters = [parameter for net in nets for parameter in net.parameters()]
+    trainer.optimizer = optimizer = TwoSteps(parameters, lr=0.01)
+    recent, inner = trainer.recent, optimizer.inner
+    before = [parameter.detach().clone() for parameter in parameters]
+    loader = DataLoader(dataset, 4, shuffle=True, num_workers=1, persistent_workers=True)
+    next(iter(loader))  # looked at
+    with pytest.warns(UserWarning, match="last_error cannot be brought home"):
+        trainer.run(2, loader)
+    changed = [not torch.equal(old, new) for old, new in zip(before, parameters, strict=True)]
+    assert sum(changed) >= len(parameters) - 1, changed  # the head's weight was unfrozen after the strategy had begun
+    assert model.head.weight.requires_grad
+    assert [trainer.box.net, trainer.box.deep["nets"][0]] == nets[2:]
+    assert trainer.recent is recent
+    assert list(recent) == [4, 4, 4]
+    assert model.seen == {"batches": 6}
+    assert (optimizer.calls, optimizer.inner) == (6, inner)
+    assert inner.state[model.rnn.weight_ih_l0]["step"] == 6
+    trainer.run(1, loader)
+    assert optimizer.calls == 9
 
 
 # What is refused, and what goes wrong
@@ -256,6 +329,20 @@ def test_a_rank_that_dies_ends_the_run_promptly(make: Any, dataset: Any, cls: ty
     assert time.monotonic() - start < 30
     assert trainer.mode == "train"
     assert trainer.loader is loader
+
+
+class HangsOnRankOne(Distributed):
+    def train_step(self, batch):
+        if self.primary_device_index == 1:
+            time.sleep(1000)
+        raise ValueError("rank 0 cannot go on")
+
+
+def test_a_rank_that_hangs_does_not_hold_up_the_error_of_another(make: Any, loader: Any):
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="rank 0 cannot go on"):
+        make(HangsOnRankOne, device=TWO).run(1, loader)
+    assert time.monotonic() - start < 45
 
 
 class Sleeps(Distributed):

@@ -14,8 +14,10 @@ from ._records import Records
 from ._state import State
 from .addons.core import T
 from .addons.install import install, reduce
+from .data_modules import is_data_module, loaders_of
+from .epoch_hooks import EpochHooks
 from .epoch_metrics import EpochMetrics
-from .hooks import EpochHooks, RunHooks
+from .hooks import RunHooks
 from .loaders import in_order
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
@@ -181,8 +183,9 @@ class Trainer(Records, Placement):
         ----------
         n_epoch : int
             Number of epochs to run, 0 or more.
-        loader : iterable of batches
-            The training data (in test mode: the test data), a `torch.utils.data.DataLoader` for instance.
+        loader : iterable of batches, or LightningDataModule
+            The training data (in test mode: the test data), a `torch.utils.data.DataLoader` for instance. A data module
+            gives the validation data too.
         valid_loader : iterable of batches, optional
             The validation data; none if it is empty.
         **kwargs
@@ -195,6 +198,10 @@ class Trainer(Records, Placement):
         KeyboardInterrupt
             On Ctrl-C. Weights, logs and counts up to there are kept, and `run` can be called again.
         """
+        if is_data_module(loader):
+            with loaders_of(loader, valid_loader, "fit" if self.mode == "train" else "test") as loaders:
+                self.run(n_epoch, *loaders, **kwargs)
+            return
         n_epoch = checks.epoch_count(n_epoch)
         checks.has_model(self)
         checks.loader(loader, "loader", n_epoch)
@@ -305,7 +312,7 @@ class Trainer(Records, Placement):
 
         Parameters
         ----------
-        loader : iterable of batches
+        loader : iterable of batches, or LightningDataModule
             The data. Neither optimizer nor scheduler is needed.
 
         Returns
@@ -317,7 +324,8 @@ class Trainer(Records, Placement):
         mode = self.mode
         self.toggle("test")
         try:
-            self.run_epoch(loader)
+            with loaders_of(loader, None, "predict") as (loader, _):
+                self.run_epoch(loader)
             return self.log_test.get("output", [])
         finally:
             self.toggle(mode)

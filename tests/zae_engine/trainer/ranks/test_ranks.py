@@ -1,4 +1,4 @@
-"""Two ranks with batches of b do what one process does with batches of 2 b: the cases are in ``cases.py``."""
+"""Two ranks with batches of b do what one process does with batches of 2 b: the cases are in ``cases``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from .cases import CASES
 
-SCRIPT = Path(__file__).with_name("cases.py")
+MODULE = "tests.zae_engine.trainer.ranks.cases"
 ROOT = Path(__file__).parents[4]
 TOLERANCES = {"bf16": 2e-2}  # other batch sizes round differently; float32 agrees to the last digits but one
 FLOAT32 = 1e-4
@@ -23,10 +23,10 @@ FLOAT32 = 1e-4
 def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("ranks") / "cases"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, "-W", "ignore", str(SCRIPT), str(file)]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(SCRIPT), str(file)]
+    alone = [sys.executable, "-W", "ignore", "-m", MODULE, str(file)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", MODULE, str(file)]
     for command in (alone, torchrun):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
     return {name: torch.load(f"{file}.{name}", weights_only=False) for name in ("alone", "0", "1")}
 

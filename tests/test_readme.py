@@ -7,6 +7,11 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 
 def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
@@ -24,7 +29,24 @@ def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
     assert (tmp_path / "model.pt").exists()
     assert (tmp_path / "checkpoints" / "model.ckpt").exists()
     trainer = names["trainer"]
-    assert len(trainer.get_loss_history("train")) == 75
+    assert len(trainer.get_loss_history("train")) == 50
+    check_that_the_module_written_by_hand_trains_alike(names)
+
+
+def check_that_the_module_written_by_hand_trains_alike(names: dict[str, Any]) -> None:
+    data = DataLoader(TensorDataset(names["x"], names["y"]), 64)
+    ends = []
+    for by_hand in (True, False):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(10, 2)
+        if by_hand:
+            silent = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+            L.Trainer(max_epochs=2, accelerator="cpu", **silent).fit(names["MyModule"](model), data)
+        else:
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+            names["MyTrainer"](model, "cpu", "train", optimizer, log_bar=False).run(2, data)
+        ends.append(model.weight)
+    assert torch.equal(*ends)
 
 
 def test_the_script_for_several_devices_runs(tmp_path):

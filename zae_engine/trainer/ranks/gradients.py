@@ -93,7 +93,7 @@ class GradientAveraging:
                 return
             if not self._reached:
                 # Public torch has no hook for the end of a backward pass; DistributedDataParallel itself uses this one.
-                # tests/zae_engine/trainer/ranks/test_gradients.py fails if it changes.
+                # the cases with a backward of their own in tests/zae_engine/trainer/ranks fail if it changes.
                 torch.autograd.Variable._execution_engine.queue_callback(self._average)
             self._reached.add(index)
 

@@ -64,13 +64,13 @@ class GradientAveraging:
         """Find parameters that are new, or that are trained only now."""
         self._reached.clear()  # of a pass that was broken off
         self._parameters = self._find()
-        for index, parameter in enumerate(self._parameters):
+        for parameter in self._parameters:
             skipped = not self._all_passes and id(parameter) in self._left_to_strategy
             if parameter.requires_grad and parameter.is_leaf and id(parameter) not in self._hooked and not skipped:
                 self._hooked.add(id(parameter))
                 leaf: Any = parameter
                 self._handles.append(leaf.register_hook(self._scaled))
-                self._handles.append(leaf.register_post_accumulate_grad_hook(self._reaches(index)))
+                self._handles.append(leaf.register_post_accumulate_grad_hook(self._reaches))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -87,22 +87,19 @@ class GradientAveraging:
 
     # A pass of the strategy's begins with a loss that is scaled already; see `EpochHooks.take`.
 
-    def _reaches(self, index: int) -> Callable[[torch.Tensor], None]:
-        def reached(parameter: torch.Tensor) -> None:
-            if self._paused and id(parameter) in self._left_to_strategy:
-                return
-            if not self._reached:
-                # Public torch has no hook for the end of a backward pass; DistributedDataParallel itself uses this one.
-                # the cases with a backward of their own in tests/zae_engine/trainer/ranks fail if it changes.
-                torch.autograd.Variable._execution_engine.queue_callback(self._average)
-            self._reached.add(index)
-
-        return reached
+    def _reaches(self, parameter: torch.Tensor) -> None:
+        if self._paused and id(parameter) in self._left_to_strategy:
+            return
+        if not self._reached:
+            # Public torch has no hook for the end of a backward pass; DistributedDataParallel itself uses this one. The
+            # cases with a backward of their own in tests/zae_engine/trainer/ranks fail if it changes.
+            torch.autograd.Variable._execution_engine.queue_callback(self._average)
+        self._reached.add(id(parameter))
 
     def _average(self) -> None:
         reached, self._reached = self._reached, set()
         mask = torch.zeros(len(self._parameters), dtype=torch.uint8, device=_device(self._parameters))
-        mask[list(reached)] = 1
+        mask[[index for index, parameter in enumerate(self._parameters) if id(parameter) in reached]] = 1
         dist.all_reduce(mask, op=dist.ReduceOp.MAX)  # a branch that only some ranks took
         alike: defaultdict[Any, list[torch.Tensor]] = defaultdict(list)
         for parameter, is_reached in zip(self._parameters, mask.tolist(), strict=True):

@@ -8,7 +8,6 @@ import warnings
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, LambdaCallback
@@ -25,15 +24,6 @@ TWO = ["cpu", "cpu"]
 
 class Distributed(Classifier.add_on(MultiGPUAddon)):
     pass
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_behind():
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    yield
-    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    helpers = ("resource_tracker", "wandb")  # of multiprocessing and of wandb; they end with this process
-    assert [line for child in left if not any(name in (line := " ".join(child.cmdline())) for name in helpers)] == []
 
 
 # What comes home

@@ -18,20 +18,7 @@ from torch.utils.data import DataLoader
 from tests.conftest import Classifier
 from zae_engine.trainer.addons import MultiGPUAddon
 
-TWO = ["cpu", "cpu"]
-
-
-class Distributed(Classifier.add_on(MultiGPUAddon)):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_behind():
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    yield
-    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    helpers = ("resource_tracker", "wandb")  # of multiprocessing and of wandb; they end with this process
-    assert [line for child in left if not any(name in (line := " ".join(child.cmdline())) for name in helpers)] == []
+from .test_mpu import TWO, Distributed
 
 
 class NeedsALock(Distributed):

@@ -43,6 +43,10 @@ class EpochHooks:
         self.results: dict[str, float] = {}
         self._outer_display = trainer._zae_state.display  # of the run that this is within
 
+    def __deepcopy__(self, memo: Any) -> EpochHooks:
+        """Stay one: callbacks that average weights copy the generated module, but not the trainer behind it."""
+        return self
+
     # What the adapter reads and calls for every batch
 
     @property

@@ -72,6 +72,15 @@ class Amenities(L.LightningModule):
         self._loader = ExactLoader(self.hooks.loader) if self._loader is not None else None
         return self._loader if self._loader is not None else self.hooks.loader
 
+    def _log_step(self, outputs: Any) -> None:
+        """Give the step to the loggers of a user's own ``L.Trainer``, as often as that says."""
+        trainer: Any = self.trainer
+        step = trainer.fit_loop.total_batch_idx
+        if trainer.loggers and step % trainer.log_every_n_steps == 0:
+            values = self.hooks.numbers(outputs)
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=step)
+
 
 def tensors(values: Any) -> dict[str, torch.Tensor]:
     """Return numbers by name as Lightning keeps them in ``callback_metrics``."""

@@ -185,6 +185,8 @@ class StepModule(Amenities):
         self._finish()
         if not self._tuning:
             self.hooks.batch_done(batch)
+            if self._loader is None:
+                self._log_step(outputs)
 
     def _finish(self) -> None:
         if self._step is not None:

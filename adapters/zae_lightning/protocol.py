@@ -71,6 +71,9 @@ class Hooks(Protocol):
     def strategy_has(self, parameters: Iterable[torch.Tensor]) -> None:
         """Lightning's strategy averages the gradients of these parameters, which it knows from now on."""
 
+    def numbers(self, step_dict: Any) -> dict[str, float]:
+        """Return the single numbers among what a step returned."""
+
     def means(self) -> Mapping[str, float]:
         """Return the running means of the epoch under way."""
 

@@ -48,7 +48,7 @@ def test_its_loggers_get_the_results_of_epochs(make: Any, loader: Any, valid_loa
     own = L.Trainer(max_epochs=2, **{**SILENT, "logger": CSVLogger(tmp_path)}, log_every_n_steps=1)
     own.fit(make().lightning_module, loader, valid_loader)
     header = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()[0].split(",")
-    assert {"train_loss", "train_acc", "val_loss", "test_loss"} <= set(header)
+    assert {"train_loss", "train_acc", "val_loss", "test_loss", "loss", "acc", "lr"} <= set(header)
 
 
 def test_an_exception_leaves_the_trainer_as_it_was(make: Any, loader: Any, valid_loader: Any):

@@ -16,12 +16,14 @@ from tests.parity import oracle, scenarios
 PLAY = Path(__file__).with_name("play.py")
 
 
-def play(folder: Path, environment: dict[str, str]) -> dict[str, dict[str, Any]]:
+def play(
+    folder: Path, environment: dict[str, str], packages: tuple[str, ...] = ("upstream", "ours")
+) -> dict[str, dict[str, Any]]:
     """Play all scenarios on both packages; fails, and does not skip, where upstream cannot be had."""
     oracle.fetch()
     processes = {
         which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)], env=environment)
-        for which in ("upstream", "ours")
+        for which in packages
     }
     for which, process in processes.items():
         assert process.wait() == 0, f"playing the scenarios on {which} failed"
@@ -36,6 +38,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
 @pytest.fixture(scope="module")
 def played_with_state_manager(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return play(tmp_path_factory.mktemp("saving"), {**os.environ, "ZAE_PARITY_SAVING": "ckpt"})
+
+
+@pytest.fixture(scope="module")
+def played_with_lightning_parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return play(tmp_path_factory.mktemp("parts"), {**os.environ, "ZAE_PARITY_PARTS": "1"}, ("ours",))
 
 
 def differences(theirs: Any, ours: Any, path: str) -> list[str]:
@@ -80,6 +87,14 @@ def test_scenario_is_identical_with_the_state_manager_added(name, played_with_st
         assert "error" in theirs
         return
     assert "error" not in theirs, theirs["error"]
+    found = differences(theirs, ours, name)
+    assert not found, "theirs / ours:\n" + "\n".join(found[:10])
+
+
+@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+def test_scenario_is_identical_with_a_callback_and_a_logger(name, played, played_with_lightning_parts):
+    theirs, ours = played["upstream"][name], played_with_lightning_parts["ours"][name]
+    assert "error" not in ours, ours["error"]
     found = differences(theirs, ours, name)
     assert not found, "theirs / ours:\n" + "\n".join(found[:10])
 

@@ -14,9 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from . import checks, ranks, steps
 from ._placement import length
 from .display import Display
+from .history import learning_rate
 from .loaders import with_batch_size
 from .overrides import is_overridden
-from .results import epoch_results
+from .results import epoch_results, numbers
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -93,6 +94,11 @@ class EpochHooks:
     def batch_size(self, value: int) -> None:
         self.loader = self.trainer.loader = with_batch_size(self.loader, value)
         self.trainer.batch_size = value
+
+    def numbers(self, step_dict: Any) -> dict[str, float]:
+        """Return what loggers get of a step: its numbers, and the learning rate."""
+        values = numbers(step_dict) if isinstance(step_dict, Mapping) else {}
+        return {"lr": learning_rate(self.trainer.optimizer), **values}
 
     def means(self) -> dict[str, float]:
         """Return the running means of the present epoch, as the bar shows them."""

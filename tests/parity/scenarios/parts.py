@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from zae_engine.trainer import Trainer
 
 SAVING = os.environ.get("ZAE_PARITY_SAVING", "")  # a format: every trainer has StateManagerAddon
+PARTS = bool(os.environ.get("ZAE_PARITY_PARTS"))  # every trainer has a callback and a logger that do nothing
 SCENARIOS: dict[str, Callable[[], Any]] = {}
 
 
@@ -25,12 +26,24 @@ def scenario(function: Callable[[], Any]) -> Callable[[], Any]:
     return function
 
 
+def lightning_parts() -> tuple[Any, Any]:
+    """Return a callback and a logger that do nothing."""
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers.logger import DummyLogger
+
+    return Callback(), DummyLogger()
+
+
 class Traced(Trainer):
     """A classifier whose hooks leave a trace."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.trace: list[Any] = []
         super().__init__(*args, **kwargs)
+        if PARTS and isinstance(self.callbacks, list) and isinstance(self.loggers, list):
+            callback, logger = lightning_parts()
+            self.callbacks.append(callback)
+            self.loggers.append(logger)
 
     def note(self, name: str, *values: Any) -> None:
         lr = self.optimizer.param_groups[0]["lr"] if self.optimizer else None

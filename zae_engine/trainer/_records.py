@@ -105,8 +105,7 @@ class Records(ABC):
         """Clear both logs, and with ``epoch_end=True`` the metrics too."""
         self.log_train.clear()
         self.log_test.clear()
-        if self._zae_state.world is not None:
-            self._zae_state.world.ledger.begin(len(self.loss_history_train), len(self.loss_history_test))
+        ranks.begin_logs(self)  # type: ignore[arg-type]  # self is a Trainer
         if epoch_end:
             self.train_metrics.clear()
             self.test_metrics.clear()

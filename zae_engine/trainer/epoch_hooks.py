@@ -240,10 +240,8 @@ class EpochHooks:
         self._begin(length(self.loader))
 
     def _begin(self, n_batches: int | None) -> None:
-        trainer = self.trainer
-        if trainer._zae_state.world is not None:  # log_reset does so too, if it is not overridden
-            trainer._zae_state.world.ledger.begin(len(trainer.loss_history_train), len(trainer.loss_history_test))
-        trainer._zae_state.metrics.begin(trainer.mode)
+        ranks.begin_logs(self.trainer)  # log_reset does so too, if it is not overridden
+        self.trainer._zae_state.metrics.begin(self.trainer.mode)
         self.display.start(n_batches)
 
     def epoch_ends(self) -> None:

@@ -149,8 +149,7 @@ class RunHooks(EpochHooks):
     def _own_epoch(self, loader: Any) -> None:
         trainer, feed = self.trainer, self.trainer._zae_state.feed
         logged = feed.epochs
-        if trainer._zae_state.world is not None:
-            trainer._zae_state.world.ledger.begin(len(trainer.loss_history_train), len(trainer.loss_history_test))
+        ranks.begin_logs(trainer)
         trainer.run_epoch(loader, **self.kwargs)
         ranks.merge_logs(trainer)
         self.display.end()

@@ -12,7 +12,7 @@ from .part import (
     tell_of_unused_devices,
     waits_for_processes,
 )
-from .records import agree_on_metrics, broadcast_buffers, merge_logs
+from .records import agree_on_metrics, begin_logs, broadcast_buffers, merge_logs
 from .world import World, is_first
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Share",
     "World",
     "agree_on_metrics",
+    "begin_logs",
     "broadcast_buffers",
     "deal_out",
     "distributes",

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from .._trainer import Trainer
 
 
+def begin_logs(trainer: Trainer) -> None:
+    """Note that the logs are cleared and an epoch begins; alone, nothing happens.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer.
+    """
+    if (world := trainer._zae_state.world) is not None:
+        world.ledger.begin(len(trainer.loss_history_train), len(trainer.loss_history_test))
+
+
 def merge_logs(trainer: Trainer) -> None:
     """Make the log of the present mode, and its part of the loss history, those of all ranks; once an epoch.
 

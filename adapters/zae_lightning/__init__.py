@@ -10,7 +10,8 @@ True
 
 from lightning.pytorch import Trainer as LightningTrainer
 
-from .module import BatchModule, StepModule, make_module
+from .batch_module import BatchModule, make_module
+from .module import StepModule
 from .parts import kind_of_part
 from .processes import ProcessFailed, connect
 from .runtime import fit, launch, test

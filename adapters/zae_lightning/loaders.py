@@ -39,8 +39,11 @@ class ExactLoader:
     def __iter__(self) -> Iterator[Any]:
         self._batches, self._given = iter(self.loader), 0
         while True:
-            with torch.set_grad_enabled(self._grad_enabled):
+            if torch.is_grad_enabled() is self._grad_enabled:
                 batch = next(self._batches, self)  # itself for the end
+            else:
+                with torch.set_grad_enabled(self._grad_enabled):
+                    batch = next(self._batches, self)
             if batch is self:
                 break
             self._given += 1

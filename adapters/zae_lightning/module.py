@@ -1,7 +1,7 @@
 """The generated LightningModule: where each of Lightning's hooks becomes a zae-engine hook.
 
 This is the file to read to see what Lightning does with a zae-engine trainer. `StepModule` runs a trainer that has only
-``train_step`` and ``test_step``; `BatchModule` one that overrides ``run_batch``. Both hold the user's model as
+``train_step`` and ``test_step``; ``batch_module.py`` one that overrides ``run_batch``. Both hold the user's model as
 ``self.model`` and everything else behind `Hooks`.
 """
 
@@ -15,26 +15,12 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
-from . import counts
 from .amenities import Amenities, tensors
 from .loaders import ExactLoader
 from .protocol import Hooks
 from .surface import surfaces
 
 _NO_BATCH = object()  # stands for a batch that is None to the step, such as [None]; Lightning skips None
-
-
-def make_module(hooks: Hooks, loader: ExactLoader | None = None, valid_loader: ExactLoader | None = None) -> StepModule:
-    """Return the module that runs a trainer: a `BatchModule` if its batches are its own affair, else a `StepModule`.
-
-    Parameters
-    ----------
-    hooks : Hooks
-        The run's hooks.
-    loader, valid_loader : ExactLoader, optional
-        The loaders that Lightning is given; none if the module is for an ``L.Trainer`` of the user's own.
-    """
-    return (BatchModule if hooks.owns_batches else StepModule)(hooks, loader, valid_loader)
 
 
 class StepModule(Amenities):
@@ -61,7 +47,7 @@ class StepModule(Amenities):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set plain values directly: Lightning notes a hook's name here forty times a step, and torch looks into it."""
-        if (value is None or type(value) in (str, dict)) and name in self.__dict__:
+        if name == "_current_fx_name" or ((value is None or type(value) is dict) and name in self.__dict__):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
@@ -163,13 +149,17 @@ class StepModule(Amenities):
         """Go back from the loss; the strategy averages the gradients over the ranks, and nobody else."""
         self.hooks.backward(lambda: super(StepModule, self).backward(loss, *args, **kwargs))
 
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
-        """Do nothing: the gradients were cleared before ``train_step``, which may call backward by itself."""
+    # Lightning passes over a hook that is None, and calling one costs it some microseconds at every step.
+    on_before_zero_grad: Any = None
+    on_after_backward: Any = None
+    on_before_optimizer_step: Any = None
+    optimizer_zero_grad: Any = None  # cleared before train_step, which may call backward by itself
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip as ``gradient_clip`` says, and as a ``gradient_clip_val`` given to Lightning says."""
         self.hooks.clip_gradients()
-        super().configure_gradient_clipping(optimizer, *args, **kwargs)
+        if self.trainer.gradient_clip_val is not None:
+            super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
     @surfaces
     def optimizer_step(
@@ -331,67 +321,3 @@ class StepModule(Amenities):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Do nothing: Lightning clears all gradients when a run starts, zae-engine those of the optimizer per batch."""
-
-
-class BatchModule(StepModule):
-    """Runs an overridden ``run_batch``, with Lightning's manual optimization.
-
-    Parameters
-    ----------
-    hooks : Hooks
-        The run's hooks.
-    loader, valid_loader : ExactLoader
-        The loaders that Lightning is given.
-    """
-
-    def __init__(self, hooks: Hooks, loader: ExactLoader | None, valid_loader: ExactLoader | None) -> None:
-        super().__init__(hooks, loader, valid_loader)
-        self.automatic_optimization = False
-        self._stepping = False
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave the batch as the loader gave it: ``run_batch`` moves it."""
-        return batch
-
-    @surfaces
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Call the user's ``run_batch``; what `Trainer.run_batch` does of it goes through the strategy.
-
-        ``self.optimizer`` stays the user's own object; each step that it takes is counted.
-        """
-        self.hooks.take(batch_idx)
-        optimizer = self._optimizer
-        handle = optimizer.register_step_post_hook(self._count_step) if optimizer is not None else None
-        try:
-            step = self._step_through_lightning if optimizer is not None else None
-            output = self.hooks.run_batch(batch, backward=self.manual_backward, step=step)
-        finally:
-            if handle is not None:
-                handle.remove()
-        return dict(output)
-
-    def _step_through_lightning(self) -> None:
-        replaced = self._follow_optimizer()  # within this very batch, so that Lightning does not count its step
-        self._stepping = True
-        try:
-            self.optimizers().step()  # type: ignore[union-attr]
-        finally:
-            self._stepping = False
-        if replaced:
-            counts.count_step(self.trainer)
-
-    def _count_step(self, *args: Any) -> None:
-        if not self._stepping:
-            counts.count_step(self.trainer)
-
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Clip, if the step comes from `Trainer.run_batch`; Lightning has unscaled the gradients by now."""
-        self.hooks.clip_gradients(if_due=True)
-
-    def predict_step(self, batch: Any, *args: Any) -> Any:
-        """As `StepModule.predict_step`."""
-        return super().predict_step(self.hooks.to_device(batch), *args)
-
-    def _test(self, batch: Any) -> dict[str, Any] | None:
-        output = self.hooks.run_batch(batch)
-        return dict(output) if isinstance(output, Mapping) else None

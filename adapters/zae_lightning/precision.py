@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import lightning.pytorch as L
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+
+_NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
 class PlainPrecision(Precision):
@@ -18,6 +21,14 @@ class PlainPrecision(Precision):
     takes no closure fails then, and its step hooks run before there are gradients. Optimizers that cannot do without a
     closure, such as LBFGS, still get it.
     """
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """Return a context that does nothing, without building a generator for it."""
+        return _NOTHING
+
+    def train_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Return the context of a step; mixed precision has one of its own."""
+        return self.forward_context()
 
     def optimizer_step(  # type: ignore[override]
         self, optimizer: Any, model: L.LightningModule, closure: Callable[[], Any], **kwargs: Any

@@ -16,10 +16,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.precision import Precision
 
 from . import counts
+from .batch_module import make_module
 from .callbacks import BarValues, EpochBooks
 from .devices import placement_arguments
+from .lean import LeanTrainer
 from .loaders import ExactLoader
-from .module import make_module
 from .moving import move
 from .precision import precision_for
 from .processes import adopt, run_in_processes
@@ -166,7 +167,7 @@ def build_trainer(facade: Facade, *, world: Any = None, **arguments: Any) -> L.T
     plugins = [*place.pop("plugins"), *_listed(given.pop("plugins", None))]
     if "precision" not in given and not _instances(plugins, Precision):
         plugins.append(precision_for(state.autocast))
-    return L.Trainer(
+    return LeanTrainer(
         **{**given, **place, **arguments},
         plugins=plugins,
         callbacks=[*_own_callbacks(callbacks, given), *callbacks],

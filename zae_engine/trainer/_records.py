@@ -10,14 +10,47 @@ from typing import Any
 
 import torch
 
-from . import checks, ranks, weights
+from . import checks, description, ranks, weights
 from ._state import State
 from .epoch_metrics import default_inputs, is_metric, tensors_of
-from .history import learning_rate, mean
+from .log import Log, columns, log_of
+from .means import learning_rate, mean
+from .overrides import is_overridden
+from .series import Series, on_cpu, snapshot
+
+
+class _Losses:
+    """A list of losses to whoever reads it, and a `Series` of the history as long as nobody does."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
+    def __get__(self, trainer: Any, owner: type | None = None) -> Any:
+        return self if trainer is None else losses_of(trainer, self._mode).entries()
+
+    def __set__(self, trainer: Any, losses: list[Any]) -> None:
+        trainer._zae_state.history.losses[self._mode] = Series(losses)
+
+
+def losses_of(trainer: Any, mode: str) -> Series:
+    """Return the losses of all steps in a mode, to append to or to look at."""
+    losses: Series = trainer._zae_state.history.losses[mode]
+    return losses
+
+
+class _Offered:
+    """The history, under a name that subclasses may take for something of their own."""
+
+    def __get__(self, trainer: Any, owner: type | None = None) -> Any:
+        return self if trainer is None else trainer._zae_state.history
 
 
 class Records(ABC):
     """The part of `Trainer` that records: everything here can be called, read and overridden on the trainer."""
+
+    history: Any = _Offered()
+    loss_history_train: Any = _Losses("train")
+    loss_history_test: Any = _Losses("test")
 
     model: Any
     optimizer: Any
@@ -26,12 +59,10 @@ class Records(ABC):
     _zae_state: State
 
     def __init__(self) -> None:
-        self.log_train: defaultdict[str, list[Any]] = defaultdict(list)
-        self.log_test: defaultdict[str, list[Any]] = defaultdict(list)
+        self.log_train: defaultdict[str, list[Any]] = Log()
+        self.log_test: defaultdict[str, list[Any]] = Log()
         self.train_metrics: dict[str, Any] = {}
         self.test_metrics: dict[str, Any] = {}
-        self.loss_history_train: list[Any] = []
-        self.loss_history_test: list[Any] = []
         self.loss_buffer: float = torch.inf
         self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
 
@@ -53,25 +84,28 @@ class Records(ABC):
         step_dict : dict
             What `train_step` or `test_step` returned.
         """
-        train = checks.mode(self.mode) == "train"
-        log = self.log_train if train else self.log_test
+        mode = checks.mode(self.mode)
+        log = log_of(self, mode)
         state = self._zae_state
         if state.metrics:
             self._feed_metrics(step_dict)
+        convert = self._to_cpu if is_overridden(self, "_to_cpu") else snapshot  # type: ignore[arg-type]
         kept = {}
         for key, value in step_dict.items():
             if type(value) is torch.Tensor or not is_metric(value):
-                kept[key] = self._to_cpu(value)
+                kept[key] = convert(value)
             else:
-                state.metrics.note(self.mode, key, value)
-        world = state.world
+                state.metrics.note(mode, key, value)
         for key, value in kept.items():
-            log[key].append(value)
-            if world is not None:
-                world.ledger.note(key)
+            if isinstance(log, Log):
+                log.add(key, value)
+            else:  # something of the user's own
+                log[key].append(on_cpu(value))
+            if state.world is not None:
+                state.world.ledger.note(key)
         if "loss" in kept:
-            (self.loss_history_train if train else self.loss_history_test).append(kept["loss"])
-        if train:
+            losses_of(self, mode).append(kept["loss"])
+        if mode == "train":
             state.feed.train_step(self, kept)  # type: ignore[arg-type]  # self is a Trainer
 
     def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
@@ -123,7 +157,32 @@ class Records(ABC):
         list of torch.Tensor
             One a step, in order.
         """
-        return self.loss_history_train if checks.mode(mode) == "train" else self.loss_history_test
+        losses: list[Any] = getattr(self, f"loss_history_{checks.mode(mode)}")
+        return losses
+
+    def plot(self, keys: Any = None, ax: Any = None) -> Any:
+        """Plot the history: train and test curves, the best epoch marked, the learning rate beneath.
+
+        Parameters
+        ----------
+        keys : str or list of str, optional
+            What to plot, ``"loss"`` for instance; by default everything.
+        ax : matplotlib.axes.Axes, or list of these, optional
+            Where to draw, one for each key; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
+        return self._zae_state.history.plot(keys, ax)
+
+    def __repr__(self) -> str:
+        """Return a table of what the trainer is and where it stands."""
+        return description.as_text(self)  # type: ignore[arg-type]  # self is a Trainer
+
+    def _repr_html_(self) -> str:
+        return description.as_html(self)  # type: ignore[arg-type]  # self is a Trainer
 
     def print_log(self, cur_batch: int, num_batch: int) -> dict[str, str]:
         """Return what the bar shows: the batch, the learning rate, and the mean of every key that is no output.
@@ -142,7 +201,7 @@ class Records(ABC):
             it to show something else.
         """
         log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
-        for key, values in (self.log_train if self.mode == "train" else self.log_test).items():
+        for key, values in columns(log_of(self)).items():
             if "output" not in str(key):
                 with contextlib.suppress(Exception):  # whatever it is, it has no mean
                     log[str(key)] = f"{mean(values):.6f}"
@@ -197,6 +256,4 @@ class Records(ABC):
         weights.apply(self.model, self.weight_buffer, filename, strict)
 
     def _to_cpu(self, *args: Any) -> Any:
-        if len(args) == 1:
-            return args[0].detach().cpu() if isinstance(args[0], torch.Tensor) else args[0]
-        return tuple(self._to_cpu(value) for value in args)
+        return on_cpu(args[0]) if len(args) == 1 else tuple(self._to_cpu(value) for value in args)

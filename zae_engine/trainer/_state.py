@@ -11,13 +11,14 @@ import torch
 from .autocast import Autocast
 from .epoch_metrics import EpochMetrics
 from .feed import LoggerFeed
+from .history import History
 from .ranks import randomness
 
 if TYPE_CHECKING:
     from .display import Display
     from .ranks import GradientAveraging, World
 
-_OF_THIS_PROCESS = ("display", "screen", "world", "averaging", "backward", "optimizer_step")
+_OF_THIS_PROCESS = ("step", "display", "screen", "world", "averaging", "backward", "optimizer_step")
 
 
 @dataclass
@@ -32,8 +33,8 @@ class State:
         Lightning's counts of epochs and steps, carried from run to run; see ``adapters/zae_lightning/counts.py``.
     backward, optimizer_step : callable or None
         What replaces ``loss.backward()`` and ``optimizer.step()`` while Lightning runs an overridden ``run_batch``.
-    step : mapping
-        What the latest `run_batch` got from the user's step.
+    step : mapping or None
+        What `run_batch` got from the user's step, where Lightning waits for it.
     clip_due : bool
         Whether the gradients of the batch in hand are still to be clipped, after Lightning has unscaled them.
     rate : float or None
@@ -60,6 +61,10 @@ class State:
         Whether the processes of a launcher have begun with the same weights.
     metrics : EpochMetrics
         torchmetrics that are fed from the steps.
+    history : History
+        What every epoch came to, and the loss of every step.
+    live_plot : bool
+        Whether curves are shown after every epoch.
     callback_makers : list of callable
         Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
         need not import Lightning.
@@ -69,7 +74,7 @@ class State:
     counts: Mapping[str, int] = field(default_factory=dict)
     backward: Callable[[torch.Tensor], None] | None = None
     optimizer_step: Callable[[], None] | None = None
-    step: Mapping[str, Any] = field(default_factory=dict)
+    step: Mapping[str, Any] | None = None
     clip_due: bool = False
     rate: float | None = None
     running: int = 0
@@ -83,6 +88,8 @@ class State:
     told_of_differing_metrics: bool = False
     is_synchronised: bool = False
     metrics: EpochMetrics = field(default_factory=EpochMetrics)
+    history: History = field(default_factory=History)
+    live_plot: bool = False
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 
     @staticmethod
@@ -97,4 +104,4 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run under way, or to this process."""
-        return {**self.__dict__, **dict.fromkeys(_OF_THIS_PROCESS), "running": 0, "step": {}}
+        return {**self.__dict__, **dict.fromkeys(_OF_THIS_PROCESS), "running": 0}

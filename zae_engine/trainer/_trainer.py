@@ -18,16 +18,16 @@ from .data_modules import is_data_module, loaders_of
 from .epoch_hooks import EpochHooks
 from .epoch_metrics import EpochMetrics
 from .hooks import RunHooks
-from .loaders import in_order
+from .loaders import in_order, is_there
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
-from .screen import Terminal
+from .screen import screen_here
 
 if TYPE_CHECKING:
     from zae_lightning import LightningTrainer, StepModule
 
-
 Batch = tuple[Any, ...] | dict[str, Any] | Any
+_REPLACEABLE = ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")
 
 
 class Trainer(Records, Placement):
@@ -58,7 +58,9 @@ class Trainer(Records, Placement):
         Computed over each epoch, for training and testing by themselves, from the ``"preds"`` and ``"target"`` that the
         steps return (see `metric_inputs`), into ``train_metrics`` and ``test_metrics``.
     lightning : mapping, optional
-        Arguments for the ``lightning.Trainer`` of every run, ``{"accumulate_grad_batches": 4}`` for instance.
+        Arguments for Lightning's trainer in every run, ``{"accumulate_grad_batches": 4}`` for instance.
+    live_plot : bool, optional
+        Whether to show the curves after every epoch, by default False: in a notebook a picture, else a line of text.
 
     Attributes
     ----------
@@ -70,6 +72,8 @@ class Trainer(Records, Placement):
         The best loss so far; infinity before the first epoch.
     weight_buffer : defaultdict of str to list
         ``"epoch"`` (from 0) and ``"weight"`` of the best loss, one entry each.
+    history : History
+        What every epoch of all runs came to, and the loss of every step.
     progress_checker : ProgressChecker
         Counts steps and epochs over all runs.
     device : list of torch.device
@@ -122,9 +126,10 @@ class Trainer(Records, Placement):
         loggers: Any = None,
         metrics: Any = None,
         lightning: Mapping[str, Any] | None = None,
+        live_plot: bool = False,
     ) -> None:
         self.mode = checks.mode(mode)
-        self._zae_state = State(lightning=checks.lightning_arguments(lightning))
+        self._zae_state = State(lightning=checks.lightning_arguments(lightning), live_plot=live_plot)
         Placement.__init__(self, device)
         Records.__init__(self)
         self.model: Any = model if ranks.waits_for_processes(self) else self._to_device(model)
@@ -211,12 +216,11 @@ class Trainer(Records, Placement):
             checks.can_train(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.has_optimizer(self)
-        valid_loader = valid_loader if _is_true(valid_loader) else None
+        valid_loader = valid_loader if is_there(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
         if n_epoch and ranks.needs_processes(self):
-            self._launch(Trainer.run, n_epoch, loader, valid_loader, **kwargs)
-            return
+            return self._launch(Trainer.run, n_epoch, loader, valid_loader, **kwargs)
         try:
             with ranks.taking_part(self, loader, valid_loader) as (self.loader, self.valid_loader):
                 self._scheduler_step_check(n_epoch)
@@ -228,10 +232,11 @@ class Trainer(Records, Placement):
 
     def _launch(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Call a function in a process for each device, and come out of it as if it had run here."""
-        worlds = [ranks.World(rank, len(self.device), rank, len(self.device)) for rank in range(len(self.device))]
+        size = len(self.device)
+        worlds = [ranks.World(rank, size, rank, size) for rank in range(size)]
         checks.has_no_lazy_parameters(self)
         ranks.deal_out(self, worlds[0], *args)  # what cannot be, is better said here
-        _lightning().launch(self, worlds, Terminal(), function, *args, **kwargs)
+        _lightning().launch(self, worlds, screen_here(), function, *args, **kwargs)
 
     def _run_epochs(self, n_epoch: int, hooks: RunHooks) -> None:
         if self.mode == "train" and not is_overridden(self, "run_epoch") and length(self.loader) != 0:
@@ -301,7 +306,8 @@ class Trainer(Records, Placement):
                 step_dict = steps.test_forward(self, batch)
         else:
             checks.mode(self.mode)
-        self._zae_state.step = step_dict
+        if self._zae_state.step is not None:
+            self._zae_state.step = step_dict
         steps.finish(self, step_dict, kwargs)
 
     def inference(self, loader: Any) -> list[Any]:
@@ -376,7 +382,9 @@ class Trainer(Records, Placement):
         raise NotImplementedError("test_step must be implemented by subclasses")
 
 
-ORIGINALS.update({name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging")})
+ORIGINALS.update(
+    {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")}
+)
 
 
 def _lightning() -> Any:
@@ -384,11 +392,3 @@ def _lightning() -> Any:
     import zae_lightning
 
     return zae_lightning
-
-
-def _is_true(loader: Any) -> bool:
-    """Whether there is a loader that is not empty; one whose length is not known counts as such."""
-    try:
-        return bool(loader)
-    except (TypeError, NotImplementedError):
-        return True

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .history import RunningMeans, learning_rate, mean
+from .log import columns, log_of
+from .means import RunningMeans, learning_rate, mean
 from .overrides import is_overridden
 from .ranks import is_first
-from .screen import Dark, Screen, Terminal
+from .results import beside
+from .screen import Dark, Screen, screen_here
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
 
 REFRESH_SECONDS = 0.1
+PLOTTING_SHARE = 4.0
+"""How many times as long as drawing the curves took it is until they are drawn again."""
 
 
 class Display:
@@ -39,19 +43,20 @@ class Display:
         self.epoch = trainer.progress_checker.get_epoch()
         self._trainer = trainer
         self._total_epochs = total_epochs
-        self._screen: Screen = trainer._zae_state.screen or (Terminal() if is_first(trainer) else Dark())
+        self._screen: Screen = trainer._zae_state.screen or (screen_here() if is_first(trainer) else Dark())
         self._custom_log = is_overridden(trainer, "print_log")
         self._due = 0.0
         self._done = 0
         self._n_batches: int | None = None
         self._losses: dict[str, dict[str, float]] = {}  # by mode
         self._log: dict[str, Any] = {}
+        self._n_drawn, self._curves_due = len(trainer._zae_state.history), 0.0
 
     def start(self, n_batches: int | None) -> None:
         """Begin a part, a training or test epoch, of so many batches (None: not known)."""
         trainer = self._trainer
         self._done, self._n_batches, self._due = 0, n_batches, 0.0
-        self._means = RunningMeans(trainer.log_train if trainer.mode == "train" else trainer.log_test)
+        self._means = RunningMeans(log_of(trainer))
         if trainer.log_bar:
             self._screen.show(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
@@ -82,9 +87,9 @@ class Display:
         trainer = self._trainer
         if trainer.log_bar and self._done:
             self._draw()
-        log = trainer.log_train if trainer.mode == "train" else trainer.log_test
+        losses = columns(log_of(trainer)).get("loss", ())
         try:
-            self._losses[trainer.mode] = {"loss": mean(log["loss"])} if log.get("loss") else {}
+            self._losses[trainer.mode] = {"loss": mean(losses)} if len(losses) else {}
         except (TypeError, ValueError):  # logged under "loss", but no numbers
             self._losses[trainer.mode] = {}
 
@@ -93,15 +98,29 @@ class Display:
         trainer = self._trainer
         parts = [self._title()]
         if trainer.mode == "train":
-            parts.append(_summary("train", self._losses.get("train", {}) | trainer.train_metrics))
+            parts.append(_summary("train", self._losses.get("train", {}), trainer.train_metrics))
         if trainer.mode == "test" or validated:
-            parts.append(_summary("test", self._losses.get("test", {}) | trainer.test_metrics))
+            parts.append(_summary("test", self._losses.get("test", {}), trainer.test_metrics))
         line = " | ".join(part for part in parts if part)
         self._screen.line(line)
 
+    def curves(self) -> None:
+        """Show the curves of all epochs, if the trainer has a ``live_plot`` and drawing has not taken long just now."""
+        if self._trainer._zae_state.live_plot and time.monotonic() >= self._curves_due:
+            self._draw_curves()
+
     def close(self) -> None:
-        """Remove the bar."""
+        """Remove the bar, and show the curves of the latest epochs."""
+        state = self._trainer._zae_state
+        if state.live_plot and self._total_epochs is not None and len(state.history) > self._n_drawn:
+            self._draw_curves()
         self._screen.close()
+
+    def _draw_curves(self) -> None:
+        history, start = self._trainer._zae_state.history, time.monotonic()
+        self._screen.plot(history)
+        self._n_drawn = len(history)
+        self._curves_due = time.monotonic() + PLOTTING_SHARE * (time.monotonic() - start)
 
     def _title(self) -> str:
         return "One epoch" if self._total_epochs is None else f"Epoch {self.epoch}/{self._total_epochs}"
@@ -116,8 +135,8 @@ class Display:
         self._due = time.monotonic() + REFRESH_SECONDS
 
 
-def _summary(prefix: str, values: dict[str, Any]) -> str:
-    return ", ".join(f"{prefix}_{key}: {_number(value)}" for key, value in values.items())
+def _summary(prefix: str, means: dict[str, Any], metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{prefix}_{key}: {_number(value)}" for key, value in beside(means, metrics).items())
 
 
 def _number(value: Any) -> str:

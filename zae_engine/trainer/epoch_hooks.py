@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -14,8 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from . import checks, ranks, steps
 from ._placement import length
 from .display import Display
-from .history import learning_rate
 from .loaders import with_batch_size
+from .means import learning_rate
 from .overrides import is_overridden
 from .results import epoch_results, numbers
 
@@ -120,7 +119,7 @@ class EpochHooks:
         else:
             world.ledger.share = ranks.Share(step, 1.0 / world.size)
         if self.trainer._zae_state.averaging is not None and self.trainer.mode == "train":
-            self.trainer._zae_state.averaging.refresh()
+            self.trainer._zae_state.averaging.refresh(anew=step == 0)
         return self._gradient_scale()
 
     @property
@@ -172,9 +171,9 @@ class EpochHooks:
         state.backward, state.optimizer_step, state.step = scaled, step, {}
         try:
             self.trainer.run_batch(batch, **self.kwargs)
-            return state.step
+            return state.step or {}
         finally:
-            state.backward = state.optimizer_step = None
+            state.backward = state.optimizer_step = state.step = None
 
     def run_alone(self, batch: Any) -> None:
         """Call the trainer's ``run_batch`` outside Lightning's loop; a ``None`` batch is passed over."""
@@ -190,8 +189,7 @@ class EpochHooks:
             yield
             return
         all_passes = self.owns_batches or is_overridden(trainer, "run_epoch") or alone
-        find = functools.partial(ranks.parameters, trainer)
-        with ranks.GradientAveraging(find, self._gradient_scale, all_passes) as state.averaging:
+        with ranks.GradientAveraging(ranks.Trained(trainer), self._gradient_scale, all_passes) as state.averaging:
             try:
                 yield
             finally:
@@ -257,11 +255,12 @@ class EpochHooks:
         metrics.update(new)
         self._results(new)
 
-    def _results(self, metrics: Mapping[str, Any]) -> None:
-        """Give what the epoch came to, to loggers and to Lightning."""
+    def _results(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Give what the epoch came to, to loggers and to Lightning, and return it."""
         results = epoch_results(self.trainer, metrics)
         self.results.update(results)
         self.trainer._zae_state.feed.epoch(self.trainer, results, metrics)
+        return results
 
     def validation_starts(self, training_over: bool = True) -> None:
         """Do nothing: there is no validation outside `run`."""

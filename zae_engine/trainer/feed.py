@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parameter import UninitializedParameter
 
-from .history import learning_rate
+from .means import learning_rate
 from .ranks.world import is_first
-from .results import numbers
+from .results import fetched, singles
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
 
+MAX_WAITING = 256
+"""How many steps may wait to be logged."""
+WAITING_SECONDS = 1.0
+
 
 class LoggerFeed:
-    """Hands every training step and every test epoch to a trainer's loggers, in order and at once.
+    """Hands every training step and every test epoch to a trainer's loggers, in order.
+
+    At once, if its values are on the CPU; from another device, reading a value makes the processor wait, so that steps
+    are handed over in groups: once a second, and at the end of an epoch or of a run, however it ends.
 
     A training step is logged under its own names (``loss``, ``acc``) with the learning rate that it was made with as
     ``lr``; a test epoch as means, ``test_<name>``; metrics as ``train_<name>`` and ``test_<name>``. The step number
@@ -33,10 +41,12 @@ class LoggerFeed:
         self._latest_epoch_step = {"train": -1, "test": -1}
         self._failed: list[Any] = []
         self._introduced: list[Any] = []
+        self._waiting: list[tuple[int, dict[str, Any]]] = []
+        self._due = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the loggers out: they belong to this process."""
-        return {**self.__dict__, "_failed": [], "_introduced": []}
+        """Leave out what belongs to this process: the loggers, and what waits for them."""
+        return {**self.__dict__, "_failed": [], "_introduced": [], "_waiting": []}
 
     def introduce(self, trainer: Trainer) -> None:
         """Log the trainer's hyper-parameters, once to each logger."""
@@ -53,7 +63,18 @@ class LoggerFeed:
             if not state.running:
                 self.introduce(trainer)
             rate = learning_rate(trainer.optimizer) if state.rate is None else state.rate
-            self._log(loggers, {"lr": rate, **numbers(step_dict)}, self.step - 1)
+            values, has_to_wait = singles(step_dict)
+            self._waiting.append((self.step - 1, {"lr": rate, **values}))
+            now = time.monotonic()
+            if not (has_to_wait and state.running) or len(self._waiting) >= MAX_WAITING or now >= self._due:
+                self._due = now + WAITING_SECONDS
+                self._flush(loggers)
+
+    def _flush(self, loggers: Sequence[Any]) -> None:
+        """Log the steps that wait, their values fetched from the device all at once."""
+        waiting, self._waiting = self._waiting, []
+        for (step, _), values in zip(waiting, fetched([values for _, values in waiting]), strict=True):
+            self._log(loggers, values, step)
 
     def epoch(self, trainer: Trainer, results: dict[str, float], metrics: Mapping[str, Any]) -> None:
         """Log the results of an epoch: in test mode its means, in both modes the metrics."""
@@ -61,6 +82,7 @@ class LoggerFeed:
         loggers = loggers_of(trainer)
         if not loggers:
             return
+        self._flush(loggers)
         mode = trainer.mode
         if mode == "train":  # its means are those of the steps
             results = {key: value for key, value in results.items() if key.removeprefix("train_") in metrics}
@@ -69,7 +91,9 @@ class LoggerFeed:
 
     def save(self, trainer: Trainer) -> None:
         """Have the loggers write out what they have."""
-        for logger in loggers_of(trainer):
+        loggers = loggers_of(trainer)
+        self._flush(loggers)
+        for logger in loggers:
             self._call(logger, "save")
 
     def _log(self, loggers: Sequence[Any], values: dict[str, float], step: int) -> None:

@@ -1,86 +1,284 @@
-"""Numbers read from what the steps logged."""
+"""The history of a trainer: what every epoch of every run came to, and the loss of every step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
 import torch
 
+from .files import replace_file
+from .means import mean
+from .series import Series
 
-def mean(values: Sequence[Any]) -> float:
-    """Return the mean of logged values, to the last bit what ``numpy.mean`` gives for the list.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-    Stacking first makes it three times as fast and allows dtypes that NumPy does not know, such as bfloat16.
+Record = dict[str, Any]
+_FORMAT = 1
+MODES = ("train", "test")
 
-    Parameters
+
+class History(Sequence[Record]):
+    """A record for each epoch that was trained, over all runs, and the loss of each step.
+
+    It is read like a list of dicts; with a name in place of a number, like a table's column. A record holds
+
+    - ``"epoch"``, from 1, and ``"steps"``, the number of training steps up to its end;
+    - ``"train_<key>"`` and ``"test_<key>"``, the mean of each key that the steps returned and each metric that is a
+      number, ``"test_..."`` only where there was a validation;
+    - ``"lr"``, the learning rate of its last step, and ``"seconds"``, the time that it took, validation included;
+    - ``"best"``, whether `check_better` called it better than all before.
+
+    An epoch that was broken off has no record, but its steps have their losses.
+
+    Attributes
     ----------
-    values : sequence of torch.Tensor or float
-        What the steps returned under one key, on the CPU; all of one shape.
+    losses : dict of str to Series
+        The loss of every step, for ``"train"`` and for ``"test"``; see `steps`.
 
-    Returns
-    -------
-    float
-        The mean over all elements; ``nan`` for an empty sequence.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the values are no numbers, or not of one shape.
+    Examples
+    --------
+    >>> history = History()
+    >>> history.add({"epoch": 1, "steps": 2, "train_loss": 0.5, "lr": 0.1, "seconds": 3.0, "best": True})
+    >>> history.add({"epoch": 2, "steps": 4, "train_loss": 0.25, "lr": 0.1, "seconds": 3.0, "best": True})
+    >>> history["train_loss"], history[-1]["epoch"], len(history)
+    ([0.5, 0.25], 2, 2)
+    >>> history.best("train_loss")["epoch"]
+    2
     """
-    if not len(values):
-        return float("nan")
-    if all(isinstance(value, torch.Tensor) for value in values) and len({v.dtype for v in values}) == 1:
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self.losses: dict[str, Series] = {mode: Series() for mode in MODES}
+
+    # Reading
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice | str) -> Any:
+        """Return a record by its place, records by a slice, or by a name its value in every record (None: not there).
+
+        Raises
+        ------
+        KeyError
+            If no record has a value of that name.
+        IndexError
+            If there is no such record.
+        """
+        if not isinstance(index, str):
+            return self._records[index]
+        if index not in self.keys():
+            raise KeyError(f"No epoch has {index!r}; there are {', '.join(self.keys()) or 'no epochs'}.")
+        return [record.get(index) for record in self._records]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, History):
+            return NotImplemented
+        return self._records == other._records and all(self.steps(mode) == other.steps(mode) for mode in MODES)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        if not self._records:
+            return f"History(no epochs, {len(self.losses['train'])} steps)"
+        last = {key: round(value, 6) if isinstance(value, float) else value for key, value in self[-1].items()}
+        return f"History({len(self)} epochs, {len(self.losses['train'])} steps, last: {last})"
+
+    def keys(self) -> list[str]:
+        """Return the names of all values, in the order in which they came up."""
+        return list(dict.fromkeys(key for record in self._records for key in record))
+
+    def steps(self, mode: str = "train") -> list[float]:
+        """Return the loss of every step.
+
+        Parameters
+        ----------
+        mode : {"train", "test"}, optional
+            Whose, by default "train".
+
+        Returns
+        -------
+        list of float
+            One a step, over all runs; the mean of a loss of several numbers, ``nan`` for one that is no number.
+        """
+        if mode not in self.losses:
+            raise ValueError(f'Unexpected mode {mode!r}: accepted are "train" and "test".')
+        stacked = self.losses[mode].stacked()
+        if stacked is not None and stacked.numel() == len(stacked) and not stacked.is_complex():
+            values: list[float] = stacked.reshape(-1).double().tolist()
+            return values
+        return [_float(value) for value in self.losses[mode].window(0)]
+
+    def best(self, key: str | None = None) -> Record:
+        """Return the record of the best epoch.
+
+        Parameters
+        ----------
+        key : str, optional
+            The value that shall be lowest; by default the latest epoch that `check_better` called better.
+
+        Raises
+        ------
+        ValueError
+            If there is no such epoch.
+        KeyError
+            If no epoch has a value of that name.
+        """
+        if key is None:
+            records = [record for record in self._records if record.get("best")]
+            if records:
+                return records[-1]
+            raise ValueError("No epoch has been better than another yet.")
+        values = self[key]
+        numbers = [(value, i) for i, value in enumerate(values) if isinstance(value, (int, float)) and value == value]
+        if not numbers:
+            raise ValueError(f"No epoch has a number as {key!r}.")
+        return self._records[min(numbers)[1]]
+
+    # Writing
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Append the record of an epoch."""
+        self._records.append(dict(record))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.adopt(History())
+
+    def adopt(self, other: History) -> None:
+        """Become what another history is; lists of losses that were handed out stay the same objects."""
+        self._records[:] = other._records
+        for mode, series in self.losses.items():
+            series.adopt(other.losses[mode])
+
+    # Elsewhere
+
+    def to_frame(self) -> Any:
+        """Return the records as a ``pandas.DataFrame``, a row an epoch, indexed by the epoch.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If pandas is not installed.
+        """
         try:
-            stacked = torch.stack(list(values))
-        except RuntimeError as error:
-            raise ValueError(f"The values have different shapes, so they have no mean: {error}") from None
-        if stacked.is_complex():
-            raise TypeError("The mean of complex values is not a float.")
-        if stacked.dtype == torch.bfloat16:
-            stacked = stacked.float()
-        return float(np.mean(stacked.numpy()))
-    return float(np.mean(list(values)))
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                'to_frame needs pandas, which is not installed: pip install "zae-engine[notebook]".', name="pandas"
+            ) from error
+        frame = pandas.DataFrame(self._records)
+        return frame.set_index("epoch") if "epoch" in frame else frame
+
+    def save(self, filename: str | os.PathLike[str]) -> None:
+        """Write the history as JSON, at once or not at all.
+
+        Parameters
+        ----------
+        filename : path
+            The file. Numbers that are not finite are written as ``NaN`` and ``Infinity``, as Python reads them.
+        """
+        content = {
+            "format": _FORMAT,
+            "epochs": self._records,
+            "losses": {mode: self.steps(mode) for mode in MODES},
+        }
+        text = json.dumps(content, default=_plain)
+        replace_file(filename, lambda file: file.write(text.encode()))
+
+    @classmethod
+    def load(cls, filename: str | os.PathLike[str]) -> History:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        filename : path
+            The file.
+
+        Returns
+        -------
+        History
+            A new one; its losses are float64.
+
+        Raises
+        ------
+        ValueError
+            If the file is none of a history.
+        """
+        with open(filename, "rb") as file:
+            data = file.read()
+        history = cls()
+        try:
+            content = json.loads(data)
+            if content["format"] != _FORMAT:
+                raise ValueError(f"its format is {content['format']!r}, but {_FORMAT} is expected")
+            for record in content["epochs"]:
+                if not isinstance(record, dict):
+                    raise TypeError(f"{record!r} is no record of an epoch")
+                history.add(record)
+            for mode in MODES:
+                losses = torch.tensor([float(value) for value in content["losses"][mode]], dtype=torch.float64)
+                history.losses[mode].extend(loss.clone() for loss in losses.unbind())
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ValueError(
+                f"{os.fspath(filename)} is no history that was written by History.save ({type(error).__name__}: "
+                f"{error})."
+            ) from error
+        return history
+
+    def plot(self, keys: str | Sequence[str] | None = None, ax: Any = None) -> Figure:
+        """Plot the curves of all epochs: train and test together, the best epoch marked, the learning rate beneath.
+
+        Parameters
+        ----------
+        keys : str or list of str, optional
+            What to plot, ``"loss"`` or ``["loss", "acc"]``; by default everything.
+        ax : matplotlib.axes.Axes, or list of these, optional
+            Where to draw, one for each key; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        KeyError
+            If there is nothing of that name.
+        """
+        from .plotting import plot
+
+        return plot(self, keys, ax)
 
 
-def learning_rate(optimizer: Any) -> float:
-    """Return the learning rate of an optimizer's first parameter group; 0 without an optimizer."""
-    groups = getattr(optimizer, "param_groups", None)
-    return float(groups[0]["lr"]) if groups else 0.0
+def _float(value: Any) -> float:
+    try:
+        return mean([value])
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
 
 
-class RunningMeans:
-    """Means of a log that grows, each new value added once.
-
-    Reading the means of a whole log costs as much as the log is long; a progress bar that did so would slow down with
-    every batch. This remembers how far it has read.
-
-    Parameters
-    ----------
-    log : mapping of str to list
-        The log to follow, such as ``trainer.log_train``. Keys that contain "output" are left out, and so are keys whose
-        values are no single numbers.
-    """
-
-    def __init__(self, log: Mapping[str, Sequence[Any]]) -> None:
-        self._log = log
-        self._sums: dict[str, tuple[int, float]] = {}
-
-    def read(self) -> dict[str, float]:
-        """Return the mean of every key up to now."""
-        means = {}
-        for key, values in self._log.items():
-            if "output" in str(key) or not len(values):
-                continue
-            count, total = self._sums.get(key, (0, 0.0))
-            if count > len(values):  # the log was cleared behind our back
-                count, total = 0, 0.0
-            try:
-                new = values[count:]
-                total += mean(new) * len(new) if len(new) else 0.0
-            except Exception:  # whatever it is, it has no mean
-                continue
-            self._sums[key] = (len(values), total)
-            means[str(key)] = total / len(values)
-        return means
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a value that a user has added."""
+    if isinstance(value, torch.Tensor) or hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

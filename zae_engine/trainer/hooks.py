@@ -7,6 +7,7 @@ order of log clearing, metrics, mode switches, `check_better` and scheduler step
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,10 @@ from . import ranks, steps
 from ._placement import length
 from .display import Display
 from .epoch_hooks import EpochHooks
-from .history import mean
+from .log import columns, lay_aside, log_of, take_back
+from .means import learning_rate, mean
+from .results import epoch_results
+from .series import Series
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -82,10 +86,21 @@ class RunHooks(EpochHooks):
 
     def epoch_starts(self) -> None:
         """Count the data, clear the logs, show the bar."""
-        self._validated = self._train_done = False
-        self.display.epoch = self._epoch + 1
+        self._train_done = False
+        self._begin_epoch()
         self.trainer._data_count(initial=True)
         super().epoch_starts()
+
+    def _begin_epoch(self) -> None:
+        self._validated = False
+        self.display.epoch = self._epoch + 1
+        self._record: dict[str, Any] = {}
+        self._began = time.perf_counter()
+
+    def _results(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        results = super()._results(metrics)
+        self._record.update(results)
+        return results
 
     def validation_starts(self, training_over: bool = True) -> None:
         """Take the metrics of training, switch to test mode, clear the logs. Once, however often it is called.
@@ -99,7 +114,7 @@ class RunHooks(EpochHooks):
             self._end_training()
         else:
             world = trainer._zae_state.world
-            self._laid_aside = (dict(trainer.log_train), self.display.pause(), world and world.ledger.pause())
+            self._laid_aside = (lay_aside(trainer.log_train), self.display.pause(), world and world.ledger.pause())
         self._validating = True
         trainer.toggle("test")
         trainer.log_reset()
@@ -117,7 +132,7 @@ class RunHooks(EpochHooks):
         if self._laid_aside is not None:
             log_train, display, ledger = self._laid_aside
             self._laid_aside = None
-            trainer.log_train.update(log_train)
+            take_back(trainer.log_train, log_train)
             self.display.resume(display)
             if trainer._zae_state.world is not None:
                 trainer._zae_state.world.ledger.resume(ledger)
@@ -134,8 +149,7 @@ class RunHooks(EpochHooks):
     def by_hand(self) -> None:
         """Run one epoch through the trainer's own ``run_epoch``, which may be overridden."""
         trainer = self.trainer
-        self._validated = False
-        self.display.epoch = self._epoch + 1
+        self._begin_epoch()
         trainer._data_count(initial=True)
         self._own_epoch(self.loader)
         if self.valid_loader is not None:
@@ -153,24 +167,46 @@ class RunHooks(EpochHooks):
         trainer.run_epoch(loader, **self.kwargs)
         ranks.merge_logs(trainer)
         self.display.end()
+        metrics = trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics
         if feed.epochs == logged:  # it has not called Trainer's
-            self._results(trainer.train_metrics if trainer.mode == "train" else trainer.test_metrics)
+            self._results(metrics)
+        else:
+            self._record.update(epoch_results(trainer, metrics))
 
     def _end_epoch(self) -> None:
         trainer = self.trainer
         self.display.epoch_line(self._validated)
         if trainer.mode == "train":
-            losses = (trainer.log_test if self._validated else trainer.log_train).get("loss", [])
-            loss = mean(losses)
-            if not losses and self._validated and trainer.log_test:
+            losses = columns(log_of(trainer, "test" if self._validated else "train")).get("loss", Series())
+            loss = self._mean_loss(losses)
+            if not len(losses) and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
             comparable = self._validated or self.valid_loader is None  # else: validation is not due in every epoch
-            if comparable:
-                trainer.check_better(cur_epoch=self._epoch, cur_loss=loss)
+            better = comparable and bool(trainer.check_better(cur_epoch=self._epoch, cur_loss=loss))
+            self._remember(better)
             if not trainer.scheduler_step_on_batch:
-                steps.step_scheduler(trainer, loss if losses and comparable else None, self.kwargs)
+                steps.step_scheduler(trainer, loss if len(losses) and comparable else None, self.kwargs)
             trainer.progress_checker.update_epoch()
+            self.display.curves()
         self._epoch += 1
+
+    def _mean_loss(self, losses: Series) -> float:
+        try:
+            return mean(losses)
+        except (TypeError, ValueError) as error:
+            step = "test_step" if self._validated else "train_step"
+            shown = repr(losses.window(0)[0])[:80]
+            raise TypeError(
+                f'{step} returned {shown} under "loss", so the epoch has no mean loss ({error}). Return a number, or a '
+                f"tensor of the same shape for every batch."
+            ) from error
+
+    def _remember(self, better: bool) -> None:
+        """Add a record of the epoch to the history."""
+        history = self.trainer._zae_state.history
+        times = {"lr": learning_rate(self.trainer.optimizer), "seconds": time.perf_counter() - self._began}
+        progress = {"epoch": self._epoch + 1, "steps": len(history.losses["train"])}
+        history.add({**progress, **self._record, **times, "best": better})
 
     def _warn_of_missing_loss(self) -> None:
         if not self._warned:

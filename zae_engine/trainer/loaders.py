@@ -46,3 +46,11 @@ def _replaced(loader: DataLoader[Any], **attributes: Any) -> DataLoader[Any]:
     changed = copy.copy(loader)
     changed.__dict__.update(attributes, _iterator=None)
     return changed
+
+
+def is_there(loader: Any) -> bool:
+    """Whether there is a loader that is not empty; one whose length is not known counts as such."""
+    try:
+        return bool(loader)
+    except (TypeError, NotImplementedError):
+        return True

@@ -13,7 +13,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import checks
-from .history import learning_rate
+from .means import learning_rate
 from .overrides import is_overridden
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def anchors_of(trainer: Any, loaders: tuple[Any, ...]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"trainer": trainer}
     for name, value in vars(trainer).items():
-        if name not in LEFT_OUT:
+        if name not in LEFT_OUT and not hasattr(type(value), "_zae_adopt"):  # a log, which comes home as a whole
             found.update(_named(name, value))
     for index, callback in enumerate(own_callbacks(trainer)):
         found[f"callbacks[{index}]"] = callback

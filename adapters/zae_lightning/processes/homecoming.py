@@ -56,6 +56,7 @@ def collect(trainer: Any, anchors: Mapping[str, Any]) -> bytes:
     rest = {
         "feed": state.feed.__getstate__(),
         "counts": state.counts,
+        "history": state.history,
         "metrics": dict(lightning_trainer.callback_metrics) if lightning_trainer is not None else {},
         "random": state.random_state(),
     }
@@ -96,6 +97,7 @@ def adopt(trainer: Any, anchors: Mapping[str, Any], parcel: bytes) -> dict[str, 
     rest = unpack(home["rest"])
     state = trainer._zae_state
     state.counts = rest["counts"]
+    state.history.adopt(rest["history"])
     vars(state.feed).update({key: value for key, value in rest["feed"].items() if not isinstance(value, list)})
     state.set_random_state(rest["random"])
     metrics: dict[str, Any] = rest["metrics"]
@@ -106,6 +108,9 @@ def _replace(attributes: dict[str, Any], name: str, value: Any) -> None:
     """Set an attribute; a dict or a list stays the same object, since others may hold it."""
     old = attributes.get(name)
     if old is value:
+        return
+    if type(old) is type(value) and hasattr(type(old), "_zae_adopt"):
+        old._zae_adopt(value)  # type: ignore[union-attr]
         return
     if isinstance(old, (dict, set)) and type(old) is type(value):
         old.clear()

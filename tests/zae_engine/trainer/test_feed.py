@@ -8,6 +8,16 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import Logger
 
 from tests.conftest import Classifier
+from zae_engine.trainer import feed, results, series
+
+
+@pytest.fixture(params=["here", "elsewhere"], autouse=True)
+def place(request, monkeypatch):
+    """Values on the CPU; and the path of values on another device, taken by tensors on the CPU all the same."""
+    if request.param == "elsewhere":
+        for module in (series, results):
+            monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+    return request.param
 
 
 class Remembering(Logger):
@@ -85,6 +95,25 @@ def test_batches_outside_a_run_are_logged_at_once(make, loader):
         trainer.run_batch(batch)
         assert len(logger.rows) == i + 1
     assert len(logger.parameters) == 1
+
+
+def test_steps_on_a_device_are_handed_over_in_groups_and_in_order(make, dataset, monkeypatch):
+    monkeypatch.setattr(feed, "WAITING_SECONDS", 1e9)
+    monkeypatch.setattr(feed, "MAX_WAITING", 5)
+    for module in (series, results):
+        monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+
+    class Looking(Classifier):
+        def train_step(self, batch):
+            self.handed_over = [*getattr(self, "handed_over", []), len(logger.rows)]
+            return super().train_step(batch)
+
+    trainer, logger = make(Looking), Remembering()
+    trainer.loggers.append(logger)
+    trainer.run(1, torch.utils.data.DataLoader(dataset, 2))
+    assert trainer.handed_over == [0, *[1] * 5, *[6] * 5, 11]  # the first one sets the clock
+    assert [step for step, _ in logger.rows] == list(range(12))
+    assert [row["loss"] for _, row in logger.rows] == [float(loss) for loss in trainer.get_loss_history()]
 
 
 def test_the_rate_is_the_one_that_the_step_was_made_with(make, loader):

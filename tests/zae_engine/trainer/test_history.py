@@ -1,66 +1,233 @@
-"""Means of logs: exact where they decide something, cheap where they are shown."""
+"""The history: a record an epoch over all runs, and the loss of every step."""
 
-from __future__ import annotations
-
+import copy
+import json
 import math
+import pickle
 
-import numpy as np
 import pytest
 import torch
 
-from zae_engine.trainer.history import RunningMeans, mean
+from tests.conftest import Classifier
+from zae_engine.trainer import History, Trainer
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 129, 1000])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64])
-def test_mean_is_numpys_to_the_last_bit(n, dtype):
-    values = list((torch.randn(n) * 100).to(dtype))
-    assert mean(values) == np.mean(values).item()
+class Scored(Classifier):
+    def metric_on_epoch_end(self):
+        return {"score": 1.0 if self.mode == "train" else 0.5, "word": "no number"}
 
 
-def test_mean_of_mixed_numbers_is_numpys():
-    values = [torch.tensor(0.1), 0.2, 3, torch.tensor(0.3, dtype=torch.float64)]
-    assert mean(values) == np.mean(values).item()
-    assert mean([torch.tensor(3), torch.tensor(5.5)]) == np.mean([torch.tensor(3), torch.tensor(5.5)]).item()
+def test_a_record_has_means_metrics_rate_and_time(make, loader, valid_loader):
+    trainer = make(Scored, scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5))
+    trainer.run(2, loader, valid_loader)
+    trainer.run(1, loader)
+    first, second, third = trainer.history
+    assert list(first) == [
+        *(
+            "epoch",
+            "steps",
+            "train_loss",
+            "train_acc",
+            "train_score",
+            "test_loss",
+            "test_score",
+            "lr",
+            "seconds",
+            "best",
+        )
+    ]
+    assert [record["epoch"] for record in trainer.history] == [1, 2, 3]
+    assert [record["steps"] for record in trainer.history] == [3, 6, 9]
+    assert [record["lr"] for record in trainer.history] == [0.1, 0.05, 0.025]
+    assert second["test_loss"] == pytest.approx(torch.stack(trainer.get_loss_history("test")[-2:]).mean().item())
+    assert "test_loss" not in third
+    assert trainer.history["test_score"] == [0.5, 0.5, None]
+    assert third["train_loss"] == pytest.approx(sum(trainer.history.steps()[6:]) / 3)
+    assert all(record["seconds"] > 0 for record in trainer.history)
+    assert first["best"] is True
 
 
-def test_mean_of_nothing_is_nan_and_warns_of_nothing(recwarn):
-    assert math.isnan(mean([]))
-    assert not recwarn.list
+def test_steps_are_the_losses_of_all_runs(make, loader, valid_loader):
+    trainer = make()
+    trainer.run(2, loader, valid_loader)
+    trainer.run_epoch(loader)
+    assert trainer.history.steps("train") == [float(loss) for loss in trainer.get_loss_history("train")]
+    assert trainer.history.steps("test") == [float(loss) for loss in trainer.get_loss_history("test")]
+    assert len(trainer.history) == 2
+    with pytest.raises(ValueError, match="accepted are"):
+        trainer.history.steps("valid")
 
 
-def test_mean_knows_bfloat16():
-    assert mean([torch.tensor(1.0).bfloat16(), torch.tensor(2.0).bfloat16()]) == 1.5
+def test_an_epoch_that_was_broken_off_has_losses_and_no_record(make, loader):
+    class Interrupted(Classifier):
+        def train_step(self, batch):
+            if self.progress_checker.get_step() == 5:
+                raise KeyboardInterrupt
+            return super().train_step(batch)
+
+    trainer = make(Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(3, loader)
+    assert len(trainer.history) == 1
+    assert len(trainer.history.steps()) == 4
+    trainer.progress_checker.update_step()
+    trainer.run(1, loader)
+    assert trainer.history["steps"] == [3, 7]
 
 
-def test_mean_of_different_shapes_is_an_error():
-    with pytest.raises(ValueError, match="different shapes"):
-        mean([torch.ones(2), torch.ones(3)])
+def test_an_own_run_epoch_and_an_own_lightning_trainer_leave_records(make, loader, valid_loader):
+    import lightning.pytorch as L
+
+    class Own(Classifier):
+        def run_epoch(self, loader, **kwargs):
+            super().run_epoch(loader, **kwargs)
+
+    trainer = make(Own)
+    trainer.run(2, loader, valid_loader)
+    assert trainer.history["epoch"] == [1, 2]
+    assert all(value > 0 for value in trainer.history["test_loss"])
+    trainer = make()
+    L.Trainer(max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu").fit(
+        trainer.lightning_module, loader, valid_loader
+    )
+    assert trainer.history["epoch"] == [1, 2]
+    assert all(value > 0 for value in trainer.history["test_loss"])
 
 
-def test_running_means_follow_a_log_and_leave_out_outputs_and_words():
-    log = {"loss": [1.0], "my_output": [torch.ones(3)], "name": ["a"], "empty": []}
-    means = RunningMeans(log)
-    assert means.read() == {"loss": 1.0}
-    log["loss"] += [2.0, torch.tensor(6.0)]
-    assert means.read() == {"loss": 3.0}
-    log["loss"].clear()
-    log["loss"] += [5.0]
-    assert means.read() == {"loss": 5.0}
+def test_test_mode_and_inference_leave_no_record(make, loader):
+    trainer = make(mode="test")
+    trainer.run(2, loader)
+    trainer.inference(loader)
+    assert len(trainer.history) == 0
+    assert len(trainer.history.steps("test")) == 9
 
 
-def test_running_means_read_each_value_once():
-    class Counted(list):
-        read = 0
+def test_read_like_a_list_and_like_a_table(make, loader, valid_loader):
+    trainer = make()
+    trainer.run(3, loader, valid_loader)
+    history = trainer.history
+    assert history[-1] is list(history)[2]
+    assert len(history[1:]) == 2
+    assert history[0] in history
+    with pytest.raises(KeyError, match="there are epoch, steps, train_loss"):
+        history["nothing"]
+    with pytest.raises(IndexError):
+        history[3]
+    best = history.best("test_loss")
+    assert best["test_loss"] == min(history["test_loss"])
+    assert history.best()["epoch"] == trainer.weight_buffer["epoch"][0] + 1
+    assert "3 epochs, 9 steps" in repr(history)
 
-        def __getitem__(self, index):
-            part = super().__getitem__(index)
-            Counted.read += len(part)
-            return part
 
-    log = {"loss": Counted()}
-    means = RunningMeans(log)
-    for i in range(100):
-        log["loss"].append(float(i))
-        means.read()
-    assert Counted.read == 100
+def test_an_empty_history_says_so():
+    history = History()
+    assert repr(history) == "History(no epochs, 0 steps)"
+    assert history.keys() == history.steps() == []
+    with pytest.raises(ValueError, match="No epoch has been better"):
+        history.best()
+    with pytest.raises(KeyError, match="there are no epochs"):
+        history["train_loss"]
+
+
+def test_nan_is_never_the_best():
+    history = History()
+    for loss in (math.nan, 2.0, 1.0, math.nan):
+        history.add({"train_loss": loss})
+    assert history.best("train_loss") is history[2]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_it_survives_copying_the_trainer(make, loader, valid_loader, copied):
+    trainer = make()
+    trainer.run(2, loader, valid_loader)
+    twin = copied(trainer)
+    assert twin.history == trainer.history
+    assert twin.history is not trainer.history
+    twin.run(1, loader)
+    assert (len(twin.history), len(trainer.history)) == (3, 2)
+
+
+def test_saved_and_loaded_as_json(make, loader, valid_loader, tmp_path):
+    trainer = make(Scored)
+    trainer.run(2, loader, valid_loader)
+    trainer.history.add({"epoch": 3, "train_loss": math.inf, "matrix": torch.eye(2)})
+    trainer.history.save(tmp_path / "history.json")
+    loaded = History.load(tmp_path / "history.json")
+    assert loaded[:2] == trainer.history[:2]
+    assert loaded[2] == {"epoch": 3, "train_loss": math.inf, "matrix": [[1.0, 0.0], [0.0, 1.0]]}
+    assert loaded.steps("test") == trainer.history.steps("test")
+    assert [path.name for path in tmp_path.iterdir()] == ["history.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\x80\x04K\x01.", b"[]", b"{}", b"null", b'{"format": 2, "epochs": [], "losses": {}}', b"[" * 100_000),
+        *(b'{"format": 1, "epochs": [1], "losses": {"train": [], "test": []}}', b'{"format": 1, "epochs": []}'),
+        *(
+            b'{"format": 1, "epochs": [], "losses": {"train": ["x"], "test": []}}',
+            b"\xff\xfe",
+            b'{"format": 1, "epochs"',
+        ),
+    ],
+)
+def test_a_file_that_is_no_history_is_named(tmp_path, content):
+    (tmp_path / "history.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"history\.json is no history that was written by History\.save"):
+        History.load(tmp_path / "history.json")
+
+
+def test_as_a_frame(make, loader, valid_loader):
+    trainer = make()
+    trainer.run(2, loader, valid_loader)
+    frame = trainer.history.to_frame()
+    assert list(frame.index) == [1, 2]
+    assert frame.loc[2, "test_loss"] == trainer.history[1]["test_loss"]
+    assert History().to_frame().empty
+
+
+def test_a_subclass_may_have_a_history_of_its_own(make, loader):
+    class Own(Classifier):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.history = {"loss": []}
+            self.plot = "a file"
+
+        def train_step(self, batch):
+            step = super().train_step(batch)
+            self.history["loss"].append(step["loss"].item())
+            return step
+
+    trainer = make(Own)
+    trainer.run(2, loader)
+    assert len(trainer.history["loss"]) == 6
+    assert trainer.plot == "a file"
+    assert len(Trainer.plot(trainer, "loss").axes) == 2
+    assert json.dumps(trainer.history)
+
+
+def test_a_loss_of_several_numbers_is_its_mean_and_one_that_is_none_is_said_to_be_so(make, loader, valid_loader):
+    class Several(Classifier):
+        def test_step(self, batch):
+            return {"loss": self.value}
+
+    trainer = make(Several)
+    trainer.value = torch.tensor([1.0, 3.0])
+    trainer.run(1, loader, valid_loader)
+    assert trainer.history.steps("test") == [2.0, 2.0]
+    for value in ("a", None, 1 + 2j):
+        trainer.value = value
+        with pytest.raises(TypeError, match=r'test_step returned .* under "loss", so the epoch has no mean loss'):
+            trainer.run(1, loader, valid_loader)
+    assert trainer.mode == "train"
+
+
+def test_a_metric_named_like_a_mean_hides_it_nowhere(make, loader, capsys):
+    class Named(Classifier):
+        def metric_on_epoch_end(self):
+            return {"loss": 123.0}
+
+    trainer = make(Named)
+    trainer.run(1, loader)
+    assert trainer.history[0]["train_loss_metric"] == 123
+    assert f"train_loss: {trainer.history[0]['train_loss']:.4f}, train_loss_metric: 123.0000" in capsys.readouterr().err

@@ -48,13 +48,23 @@ def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
         if "_zae_made_from" in cls.__dict__:  # Trainer.add_on(A).add_on(B) is Trainer.add_on(A, B)
             cls, earlier = cls._zae_made_from  # type: ignore[attr-defined]
             add_ons = (*earlier, *add_ons)
-        names = ", ".join(getattr(add_on, "__name__", type(add_on).__name__) for add_on in add_ons)
+        names = ", ".join(map(_name, add_ons))
         extended.__name__ = f"{cls.__name__}[{names}]"
         extended.__qualname__ = f"{cls.__qualname__}[{names}]"
         extended.__module__ = cls.__module__
         extended._zae_made_from = (cls, add_ons)  # type: ignore[attr-defined]
         _MADE[cls, add_ons] = extended
     return extended
+
+
+def add_ons_of(cls: type) -> list[str]:
+    """Return the names of the add-ons of a class and its bases, the innermost first."""
+    made = [base.__dict__["_zae_made_from"] for base in reversed(cls.__mro__) if "_zae_made_from" in base.__dict__]
+    return list(dict.fromkeys(_name(add_on) for _, add_ons in made for add_on in add_ons))
+
+
+def _name(add_on: Any) -> str:
+    return str(getattr(add_on, "__name__", type(add_on).__name__))
 
 
 def reduce(instance: Any, default: Any) -> Any:

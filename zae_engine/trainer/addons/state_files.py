@@ -8,11 +8,13 @@ import pickle
 import pickletools
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
+
+from ..files import replace_file
 
 FORMATS = ("ckpt", "safetensor")
 
@@ -31,7 +33,7 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
     """
     on_cpu = _to_cpu(state)
     if save_format == "ckpt":
-        _replace(filename, lambda file: torch.save(on_cpu, file))
+        replace_file(filename, lambda file: torch.save(on_cpu, file))
     else:
         odd = {key: type(value).__name__ for key, value in on_cpu.items() if not isinstance(value, torch.Tensor)}
         if odd:
@@ -40,7 +42,7 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
             )
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
         data = safetensors.torch.save(tensors)
-        _replace(filename, lambda file: file.write(data))
+        replace_file(filename, lambda file: file.write(data))
 
 
 def read_model(filename: str | os.PathLike[str], save_format: str) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def read_model(filename: str | os.PathLike[str], save_format: str) -> dict[str, 
 def write_zae(filename: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write the state of an optimizer or scheduler as a pickle, which zae-engine 0.7.6 reads too."""
     data = pickle.dumps(_to_cpu(state))
-    _replace(filename, lambda file: file.write(data))
+    replace_file(filename, lambda file: file.write(data))
 
 
 def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
@@ -220,22 +222,6 @@ def _to_cpu(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)([_to_cpu(part) for part in value])
     return value
-
-
-def _replace(filename: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file beside and put it in its place: whoever reads finds the old one or the new one, whole."""
-    filename = os.path.realpath(filename)  # behind a link
-    beside = f"{filename}.{os.getpid()}.tmp"
-    try:
-        with open(beside, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, filename)
-    except BaseException:
-        if os.path.exists(beside):
-            os.remove(beside)
-        raise
 
 
 def _unreadable(filename: str | os.PathLike[str], what: str, error: Exception) -> str:

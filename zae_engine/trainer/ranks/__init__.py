@@ -7,12 +7,12 @@ from .part import (
     deal_out,
     distributes,
     needs_processes,
-    parameters,
     taking_part,
     tell_of_unused_devices,
     waits_for_processes,
 )
 from .records import agree_on_metrics, begin_logs, broadcast_buffers, merge_logs
+from .trained import Trained
 from .world import World, is_first
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "GradientAveraging",
     "Ledger",
     "Share",
+    "Trained",
     "World",
     "agree_on_metrics",
     "begin_logs",
@@ -30,7 +31,6 @@ __all__ = [
     "merge",
     "merge_logs",
     "needs_processes",
-    "parameters",
     "taking_part",
     "tell_of_unused_devices",
     "waits_for_processes",

@@ -22,7 +22,8 @@ class GradientAveraging:
     Parameters
     ----------
     find : callable
-        Returns all parameters; the same on all ranks, in the same order. It is asked again by `refresh`.
+        Returns all parameters, the same on all ranks, in the same order, such as `Trained`. It is asked again by
+        `refresh`.
     scale : callable
         Returns the factor for the gradients of the batch in hand, by which a rank with fewer samples counts less.
     all_passes : bool
@@ -30,7 +31,7 @@ class GradientAveraging:
     """
 
     def __init__(
-        self, find: Callable[[], list[torch.Tensor]], scale: Callable[[], float], all_passes: bool = True
+        self, find: Callable[[bool], list[torch.Tensor]], scale: Callable[[], float], all_passes: bool = True
     ) -> None:
         self._find, self._scale, self._all_passes = find, scale, all_passes
         self._parameters: list[torch.Tensor] = []
@@ -45,11 +46,11 @@ class GradientAveraging:
         self._left_to_strategy = {id(p) for p in parameters if p.requires_grad}
         if not self._all_passes:
             self._remove()
-            self.refresh()
+            self.refresh(anew=True)
 
     def __enter__(self) -> GradientAveraging:
         if self._all_passes:
-            self.refresh()
+            self.refresh(anew=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -60,13 +61,13 @@ class GradientAveraging:
             handle.remove()
         self._handles, self._hooked = [], set()
 
-    def refresh(self) -> None:
-        """Find parameters that are new, or that are trained only now."""
+    def refresh(self, anew: bool = False) -> None:
+        """Find parameters that are new, or that are trained only now; ``anew`` wherever they may be."""
         self._reached.clear()  # of a pass that was broken off
-        self._parameters = self._find()
+        self._parameters = self._find(anew)
+        known = self._hooked if self._all_passes else self._hooked | self._left_to_strategy
         for parameter in self._parameters:
-            skipped = not self._all_passes and id(parameter) in self._left_to_strategy
-            if parameter.requires_grad and parameter.is_leaf and id(parameter) not in self._hooked and not skipped:
+            if id(parameter) not in known and parameter.requires_grad and parameter.is_leaf:
                 self._hooked.add(id(parameter))
                 leaf: Any = parameter
                 self._handles.append(leaf.register_hook(self._scaled))

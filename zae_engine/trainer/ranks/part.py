@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.distributed as dist
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from .dealing import Dealt
+from .trained import Trained, buffers
 
 if TYPE_CHECKING:
     from .._trainer import Trainer
@@ -79,7 +78,7 @@ def taking_part(trainer: Trainer, *loaders: Any) -> Iterator[tuple[Any, ...]]:
         importlib.import_module("zae_lightning").connect(trainer)
     if world.launcher != "trainer" and not trainer._zae_state.is_synchronised:
         trainer._zae_state.is_synchronised = True
-        for tensor in [*parameters(trainer), *buffers(trainer)]:  # each process has made its own
+        for tensor in [*Trained(trainer)(), *buffers(trainer)]:  # each process has made its own
             dist.broadcast(tensor.data, src=0)
     yield deal_out(trainer, world, *loaders)
 
@@ -109,35 +108,6 @@ def deal_out(trainer: Trainer, world: World, *loaders: Any) -> tuple[Any, ...]:
     if trainer.mode == "train":
         next(part for part in dealt if isinstance(part, Dealt)).check_enough()
     return dealt
-
-
-def parameters(trainer: Trainer) -> list[torch.Tensor]:
-    """Return all that is trained: the parameters of the model, of other modules, of the optimizers, and lone ones."""
-    found: dict[int, torch.Tensor] = {}
-    for part in _parts(list(vars(trainer).values())):
-        if isinstance(part, torch.nn.Module):
-            found.update({id(p): p for p in part.parameters() if not isinstance(p, UninitializedParameter)})
-        elif isinstance(part, torch.optim.Optimizer):
-            found.update({id(p): p for group in part.param_groups for p in group["params"]})
-        elif isinstance(part, torch.nn.Parameter):
-            found[id(part)] = part
-    return list(found.values())
-
-
-def buffers(trainer: Trainer) -> list[torch.Tensor]:
-    """Return the buffers of the model and of other modules."""
-    modules = [part for part in _parts(list(vars(trainer).values())) if isinstance(part, torch.nn.Module)]
-    found = {id(b): b for m in modules for b in m.buffers() if not isinstance(b, UninitializedBuffer)}
-    return list(found.values())
-
-
-def _parts(value: Any, depth: int = 4) -> Iterator[Any]:
-    """Yield what is in lists, tuples, sets and dicts, one within another."""
-    if isinstance(value, (list, tuple, set, Mapping)) and depth:
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _parts(part, depth - 1)
-    else:
-        yield value
 
 
 def _is_loader(value: Any) -> bool:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
+from .._records import losses_of
+from ..log import columns, log_of, replace
 from ..results import numbers
 from .ledger import merge
-from .part import buffers
+from .trained import buffers
 
 if TYPE_CHECKING:
     from .._trainer import Trainer
@@ -26,7 +28,7 @@ def begin_logs(trainer: Trainer) -> None:
         The trainer.
     """
     if (world := trainer._zae_state.world) is not None:
-        world.ledger.begin(len(trainer.loss_history_train), len(trainer.loss_history_test))
+        world.ledger.begin(*(len(losses_of(trainer, mode)) for mode in ("train", "test")))
 
 
 def merge_logs(trainer: Trainer) -> None:
@@ -41,15 +43,14 @@ def merge_logs(trainer: Trainer) -> None:
     if world is None or not world.ledger.is_open:
         return
     training = trainer.mode == "train"
-    log = trainer.log_train if training else trainer.log_test
-    history = trainer.loss_history_train if training else trainer.loss_history_test
-    n_logged = len(log.get("loss", ()))
+    log = log_of(trainer)
+    history, start = losses_of(trainer, trainer.mode), world.ledger.history_starts[trainer.mode]
+    n_logged = len(columns(log).get("loss", ()))
     merged = merge(world.gather(world.ledger.entries(log)), training)
-    start = world.ledger.history_starts[trainer.mode]
     if len(history) - start == n_logged:
-        history[start:] = merged.get("loss", [])
-    log.clear()
-    log.update(merged)
+        history.truncate(start)
+        history.extend(merged.get("loss", []))
+    replace(log, merged)
 
 
 def agree_on_metrics(trainer: Trainer, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -281,3 +281,18 @@ class StrategyShown(Classifier):
         strategy = self.lightning_trainer.strategy
         self.strategy_in_the_run = (type(strategy).__name__, strategy.world_size)
         return super().train_step(batch)
+
+
+def test_the_history_comes_home_and_lists_that_were_read_before_go_on(make: Any, loader: Any, valid_loader: Any):
+    trainer = make(Distributed, device=["cpu", "cpu"])
+    before = trainer.get_loss_history("train")
+    history, log = trainer.history, trainer.log_test
+    trainer.run(2, loader, valid_loader)
+    assert trainer.history is history
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert all(record["train_loss"] > 0 and record["test_loss"] > 0 for record in history)
+    assert trainer.log_test is log
+    assert trainer.get_loss_history("train") is before
+    assert [float(loss) for loss in before] == history.steps("train")
+    assert history[-1]["steps"] == len(before) == 2 * 2  # of 3 batches, 2 processes make 2 steps
+    assert history[-1]["train_loss"] == pytest.approx(sum(map(float, before[2:])) / 2)

@@ -1,0 +1,211 @@
+"""Pictures of a history: curves with matplotlib, and a line of text where there is no window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .history import History
+
+_COLOURS = {"train": "#1f77b4", "test": "#d95f02"}
+_BARS = "▁▂▃▄▅▆▇█"
+_NOT_PLOTTED = ("epoch", "steps", "lr", "seconds", "best")
+
+
+def plot(history: History, keys: str | Sequence[str] | None = None, ax: Any = None, figure: Any = None) -> Figure:
+    """Plot a history; see `History.plot`.
+
+    Parameters
+    ----------
+    history : History
+        What to plot.
+    keys : str or list of str, optional
+        The quantities; by default all.
+    ax : matplotlib.axes.Axes, or list of these, optional
+        Where to draw, one for each key.
+    figure : matplotlib.figure.Figure, optional
+        A figure to draw anew.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    chosen = _chosen(history, keys)
+    if ax is not None:
+        return _into(list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel()), history, chosen, keys is not None)
+    rates = [value for value in _column(history, "lr") if not math.isnan(value)]
+    n_rows = max(len(chosen), 1) + bool(rates)
+    heights = [3.0] * max(len(chosen), 1) + [1.2] * bool(rates)
+    pyplot = _pyplot() if figure is None else None
+    figure = figure if pyplot is None else pyplot.figure(layout="constrained")
+    figure.clear()
+    figure.set_size_inches(7.0, 0.8 + 0.85 * sum(heights))
+    axes = np.atleast_1d(figure.subplots(n_rows, 1, sharex=True, height_ratios=heights))
+    for axis, key in zip(axes, chosen, strict=False):
+        _curves(axis, history, key)
+    if not chosen:
+        axes[0].text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axes[0].transAxes)
+    if rates:
+        _rate(axes[-1], history)
+    axes[-1].set_xlabel("epoch")
+    figure.align_ylabels(axes)
+    if pyplot is not None and figure.canvas.required_interactive_framework is None:  # there is no window
+        pyplot.close(figure)  # a notebook would show it twice, and a script keep it for good
+    returned: Figure = figure
+    return returned
+
+
+def _into(axes: list[Any], history: History, keys: list[str], all_of_them: bool) -> Figure:
+    """Draw on axes of the user's own."""
+    if all_of_them and len(axes) < len(keys):
+        raise ValueError(f"{len(axes)} axes are given for {len(keys)} keys; give one for each.")
+    for axis, key in zip(axes, keys, strict=False):
+        _curves(axis, history, key)
+        axis.set_xlabel("epoch")
+    figure: Figure = axes[0].figure
+    return figure
+
+
+def quantities(history: History) -> list[str]:
+    """Return what can be plotted: the names in a history without ``train_`` and ``test_``, the loss first."""
+    names = [key.removeprefix("train_").removeprefix("test_") for key in history.keys() if key not in _NOT_PLOTTED]  # noqa: SIM118
+    names = [name for name in dict.fromkeys(names) if any(_has_numbers(history, mode, name) for mode in _COLOURS)]
+    if not names and len(history.losses["train"]):
+        names = ["loss"]
+    return sorted(names, key=lambda name: name != "loss")
+
+
+def line(history: History, width: int = 30) -> str:
+    """Return the losses of all epochs as one line of text, such as ``train_loss █▅▃▂▁ 0.31``."""
+    parts = []
+    for mode in _COLOURS:
+        values = [value for value in _column(history, f"{mode}_loss") if math.isfinite(value)]
+        if values:
+            parts.append(f"{mode}_loss {_bars(values[-width:])} {values[-1]:.4g}")
+    return "   ".join(parts)
+
+
+def _bars(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in values)
+
+
+def _curves(axis: Any, history: History, key: str) -> None:
+    epochs = _column(history, "epoch")
+    if key == "loss":
+        _steps(axis, history)
+    for mode, colour in _COLOURS.items():
+        if _has_numbers(history, mode, key):
+            marker = "o" if len(history) <= 40 else None
+            axis.plot(
+                epochs, _column(history, f"{mode}_{key}"), color=colour, marker=marker, markersize=3.5, label=mode
+            )
+    best = [i for i, record in enumerate(history) if record.get("best")]
+    if best:
+        mode = "test" if _has_numbers(history, "test", key) else "train"
+        epoch, value = epochs[best[-1]], _column(history, f"{mode}_{key}")[best[-1]]
+        axis.axvline(epoch, color="0.6", linestyle=":", linewidth=1)
+        if math.isfinite(value):
+            label = f"best epoch {epoch:.0f}: {value:.4g}"
+            axis.plot([epoch], [value], "*", color="#2ca02c", markersize=11, label=label, zorder=5)
+    axis.set_ylabel(key)
+    axis.grid(True, alpha=0.25)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, fontsize="small")
+    _whole_numbers(axis)
+
+
+def _steps(axis: Any, history: History) -> None:
+    """Draw the losses of the training steps behind the epochs, smoothed, on the epochs' scale."""
+    losses = np.asarray(history.steps("train"), dtype=float)
+    if len(losses) < 8:
+        return
+    ends = np.asarray([0.0, *_column(history, "steps")])
+    numbers = np.asarray([0.0, *_column(history, "epoch")])
+    places = np.arange(1, len(losses) + 1, dtype=float)
+    known = np.isfinite(ends)
+    x = np.interp(places, ends[known], numbers[known])
+    beyond = places > ends[known][-1]  # of an epoch that was broken off, or is under way
+    per_epoch = np.diff(ends[known])[-1] if known.sum() > 1 else len(losses)
+    x[beyond] = numbers[known][-1] + (places[beyond] - ends[known][-1]) / max(per_epoch, 1.0)
+    smooth = _smoothed(losses, max(len(losses) // 100, 5))
+    every = max(len(losses) // 2000, 1)
+    axis.plot(
+        x[::every], smooth[::every], color=_COLOURS["train"], alpha=0.3, linewidth=1, label="train steps, smoothed"
+    )
+    finite = smooth[np.isfinite(smooth)]
+    if len(finite) > 20 and len(history):  # the first steps shall not press all else flat
+        shown = [v for mode in _COLOURS for v in _column(history, f"{mode}_loss") if math.isfinite(v)]
+        low, high = min([*shown, np.quantile(finite, 0.01)]), max([*shown, np.quantile(finite, 0.99)])
+        if high > low:
+            axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _smoothed(values: Any, width: int) -> Any:
+    """Return the mean of each value and those before it, of so many at most; ``nan`` is left out."""
+    known = np.isfinite(values)
+    sums = np.cumsum(np.where(known, values, 0.0))
+    counts = np.cumsum(known)
+    sums[width:], counts[width:] = sums[width:] - sums[:-width].copy(), counts[width:] - counts[:-width].copy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums / counts
+
+
+def _rate(axis: Any, history: History) -> None:
+    rates = _column(history, "lr")
+    axis.step(_column(history, "epoch"), rates, where="mid", color="0.35")
+    axis.set_ylabel("learning rate")
+    axis.grid(True, alpha=0.25)
+    positive = [rate for rate in rates if rate > 0]
+    if positive and max(positive) > 30 * min(positive):
+        axis.set_yscale("log")
+    else:
+        axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
+    _whole_numbers(axis)
+
+
+def _whole_numbers(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _chosen(history: History, keys: str | Sequence[str] | None) -> list[str]:
+    there = quantities(history)
+    if keys is None:
+        return there
+    chosen = [keys] if isinstance(keys, str) else list(keys)
+    for key in chosen:
+        if key not in there:
+            raise KeyError(f"There is nothing to plot as {key!r}; there are {', '.join(there) or 'no epochs'}.")
+    return chosen
+
+
+def _column(history: History, key: str) -> list[float]:
+    return [_number(record.get(key)) for record in history]
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def _has_numbers(history: History, mode: str, key: str) -> bool:
+    return any(not math.isnan(value) for value in _column(history, f"{mode}_{key}"))
+
+
+def _pyplot() -> Any:
+    try:
+        from matplotlib import pyplot
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'Plots need matplotlib, which is not installed: pip install "zae-engine[notebook]".', name="matplotlib"
+        ) from error
+    return pyplot

@@ -16,6 +16,11 @@ from tests.conftest import Classifier
 from zae_engine.trainer.addons import MultiGPUAddon
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow makes its folder where one is
+
+
 class Worsens(Classifier):
     def test_step(self, batch):
         return {"loss": torch.tensor(float(self.progress_checker.get_epoch() * self.slope))}

@@ -54,7 +54,7 @@ def test_a_trainer_of_a_notebook_cell_trains_in_two_processes():
     ]
     assert printed[2].split() == ["12", "4", "True"]
     assert printed[3].split() == ["16", "True", "7"]
-    shown = "".join(output.get("text", "") for output in notebook.cells[1].outputs)
+    shown = "\n".join(output.get("data", {}).get("text/plain", "") for output in notebook.cells[1].outputs)
     assert shown.count("Epoch 3/3 | train_loss") == 1
 
 

@@ -72,9 +72,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what a step costs, beside Lightning, 0.7.6 and the raw loop."""
-    prepare(session, "tests", extras="[wandb,neptune]")
-    python(session, "-m", "tests.benchmarks.step_cost", *session.posargs)
+    """Measure steps, memory and start-up, beside the raw loop, Lightning, 0.7.6, Accelerate and skorch."""
+    prepare(session, "tests", "bench")
+    python(session, "-m", "tests.benchmarks", *session.posargs)
 
 
 @nox.session

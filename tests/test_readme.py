@@ -69,3 +69,29 @@ def test_the_two_commands_name_sessions_that_exist():
     noxfile = (root / "noxfile.py").read_text()
     for command in commands:
         assert f"def {command.split('-s ')[1]}(" in noxfile
+
+
+def outline(name: str) -> tuple[list[str], list[str], list[int], list[str]]:
+    """Return what the READMEs have in common: code, levels of headings, rows of tables, and where links lead to."""
+    text = (Path(__file__).parents[1] / name).read_text()
+    code = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^(#+) ", prose, re.MULTILINE)
+    rows = [line.count("|") for line in prose.splitlines() if line.startswith("|")]
+    links = sorted(set(re.findall(r"\]\(((?!#|README)[^)]+)\)", prose)))
+    return code, headings, rows, links
+
+
+def test_the_korean_readme_has_the_same_code_headings_tables_and_links():
+    for korean, english in zip(outline("README.ko.md"), outline("README.md"), strict=True):
+        assert korean == english
+
+
+def test_links_within_the_readmes_lead_somewhere():
+    for name in ("README.md", "README.ko.md"):
+        text = (Path(__file__).parents[1] / name).read_text()
+        headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+        for path in re.findall(r"\]\(((?!#|http)[^)]+)\)", text):
+            assert (Path(__file__).parents[1] / path).exists(), path

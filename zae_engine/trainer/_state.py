@@ -12,6 +12,7 @@ from .autocast import Autocast
 from .epoch_metrics import EpochMetrics
 from .feed import LoggerFeed
 from .history import History
+from .interrupts import Interrupts
 from .ranks import randomness
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class State:
         What every epoch came to, and the loss of every step.
     live_plot : bool
         Whether curves are shown after every epoch.
+    interrupts : Interrupts
+        Keeps Ctrl-C out of updates and of the books.
     callback_makers : list of callable
         Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
         need not import Lightning.
@@ -90,6 +93,7 @@ class State:
     metrics: EpochMetrics = field(default_factory=EpochMetrics)
     history: History = field(default_factory=History)
     live_plot: bool = False
+    interrupts: Interrupts = field(default_factory=Interrupts)
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 
     @staticmethod

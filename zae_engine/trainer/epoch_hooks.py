@@ -111,6 +111,7 @@ class EpochHooks:
 
     def take(self, step: int) -> float:
         """Turn to a batch of the epoch, and return what its loss counts, by its part of the samples of all ranks."""
+        self.trainer._zae_state.interrupts.release()  # also where nothing was recorded, as while a learning rate is sought
         world = self.trainer._zae_state.world
         if world is None:
             return 1.0
@@ -137,6 +138,7 @@ class EpochHooks:
             averaging.refresh()  # the step may have unfrozen parameters
         with averaging.paused() if averaging is not None else nullcontext():
             backward()
+        self.trainer._zae_state.interrupts.hold()  # until `finish`
 
     def to_device(self, batch: Any) -> Any:
         """Return the batch as the steps receive it."""
@@ -210,6 +212,8 @@ class EpochHooks:
         if self.trainer.mode == "train":
             self.trainer._zae_state.feed.introduce(self.trainer)
         self._whole = ExitStack()
+        self._whole.enter_context(self.trainer._zae_state.interrupts.watched())
+        self._whole.callback(self._close)
         world = self.trainer._zae_state.world
         if world is not None and world.ledger.is_used:  # an epoch within another, which goes on afterwards
             self._whole.callback(world.ledger.resume, world.ledger.pause(cleared=True))
@@ -218,6 +222,8 @@ class EpochHooks:
 
     def __exit__(self, *exception: object) -> None:
         self._whole.close()
+
+    def _close(self) -> None:
         self.trainer._zae_state.feed.save(self.trainer)
         self.trainer._zae_state.running -= 1
         if self.display is not self._outer_display:

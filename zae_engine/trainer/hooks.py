@@ -174,6 +174,11 @@ class RunHooks(EpochHooks):
             self._record.update(epoch_results(trainer, metrics))
 
     def _end_epoch(self) -> None:
+        with self.trainer._zae_state.interrupts.held():
+            self._close_books()
+        self._epoch += 1
+
+    def _close_books(self) -> None:
         trainer = self.trainer
         self.display.epoch_line(self._validated)
         if trainer.mode == "train":
@@ -188,7 +193,6 @@ class RunHooks(EpochHooks):
                 steps.step_scheduler(trainer, loss if len(losses) and comparable else None, self.kwargs)
             trainer.progress_checker.update_epoch()
             self.display.curves()
-        self._epoch += 1
 
     def _mean_loss(self, losses: Series) -> float:
         try:

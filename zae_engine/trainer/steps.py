@@ -69,6 +69,7 @@ def update(trainer: Trainer, loss: Any) -> None:
     scaler = state.autocast.scaler
     if state.backward is not None:
         state.backward(loss)
+        state.interrupts.hold()
         if state.optimizer_step is not None and checks.is_torch_optimizer(trainer.optimizer):
             state.clip_due = True  # Lightning unscales the gradients first, within the step
             state.optimizer_step()
@@ -77,12 +78,14 @@ def update(trainer: Trainer, loss: Any) -> None:
             trainer.optimizer.step()
     elif scaler is not None:
         scaler.scale(loss).backward()
+        state.interrupts.hold()
         scaler.unscale_(trainer.optimizer)
         clip_gradients(trainer)
         scaler.step(trainer.optimizer)
         scaler.update()
     else:
         loss.backward()
+        state.interrupts.hold()
         clip_gradients(trainer)
         trainer.optimizer.step()
 
@@ -90,12 +93,14 @@ def update(trainer: Trainer, loss: Any) -> None:
 def finish(trainer: Trainer, step_dict: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
     """Do what follows the optimizer's step: the scheduler if it goes by batches, the log, the step count."""
     state = trainer._zae_state
+    state.interrupts.hold()
     if trainer.mode == "train" and trainer.scheduler_step_on_batch:
         state.rate = learning_rate(trainer.optimizer)
         step_scheduler(trainer, _loss_of_all(trainer, step_dict["loss"]), kwargs)
     trainer.logging(step_dict)  # type: ignore[arg-type]
     state.rate = None
     trainer.progress_checker.update_step()
+    state.interrupts.release()
 
 
 def _loss_of_all(trainer: Trainer, loss: Any) -> Any:

@@ -11,9 +11,11 @@ True
 from lightning.pytorch import Trainer as LightningTrainer
 
 from .batch_module import BatchModule, make_module
+from .counts import now as counts_now
 from .module import StepModule
 from .parts import kind_of_part
 from .processes import ProcessFailed, connect
+from .resuming import callback_states
 from .runtime import fit, launch, test
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "LightningTrainer",
     "ProcessFailed",
     "StepModule",
+    "callback_states",
     "connect",
+    "counts_now",
     "fit",
     "kind_of_part",
     "launch",

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import lightning.pytorch as L
+from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
+
+from .protocol import Facade
 
 _OPTIMIZER_STEPS = "epoch_loop.automatic_optimization.optim_progress"
 _MANUAL_STEPS = "epoch_loop.manual_optimization.optim_step_progress"
@@ -40,6 +43,37 @@ def read(trainer: L.Trainer) -> dict[str, int]:
     }
 
 
+def now(facade: Facade) -> dict[str, int]:
+    """Return what has been counted up to now, in the midst of a run too.
+
+    Parameters
+    ----------
+    facade : Facade
+        The user's trainer.
+
+    Returns
+    -------
+    dict of str to int
+        As `read`. An epoch whose end is being worked on counts.
+    """
+    trainer = facade.lightning_trainer
+    if trainer is None or not is_fitting(trainer):
+        return dict(facade._zae_state.counts)
+    state = trainer.fit_loop.state_dict()
+    epochs = state["epoch_progress"]["current"]
+    is_ending = facade._zae_state.ending is not None
+    return {
+        **read(trainer),
+        "epochs": epochs["completed"] + 1 if is_ending else epochs["processed"],
+        "batches": state[_BATCHES]["total"]["processed"],
+    }
+
+
+def is_fitting(trainer: L.Trainer) -> bool:
+    """Whether a trainer is in the midst of its ``fit``, and not in a validation that began it."""
+    return trainer.state.status == TrainerStatus.RUNNING and trainer.state.fn == TrainerFn.FITTING
+
+
 def count_step(trainer: L.Trainer) -> None:
     """Count an optimizer step that did not go through Lightning's wrapper.
 
@@ -55,7 +89,7 @@ def count_step(trainer: L.Trainer) -> None:
     progress.increment_completed()
 
 
-def carry_on(trainer: L.Trainer, counts: Mapping[str, int]) -> None:
+def carry_on(trainer: L.Trainer, counts: Mapping[str, int], batches: int | None = None) -> None:
     """Let a fresh trainer count on from ``counts``; nothing happens if they are empty.
 
     Parameters
@@ -64,16 +98,23 @@ def carry_on(trainer: L.Trainer, counts: Mapping[str, int]) -> None:
         A trainer that has not run yet.
     counts : mapping of str to int
         What `read` gave after the run before.
+    batches : int, optional
+        How many batches of the next epoch are done, if it is gone on with in its middle.
     """
-    if not counts.get("epochs") and not counts.get("steps"):
+    if not counts.get("epochs") and not counts.get("steps") and not batches:
         return
     state = trainer.fit_loop.state_dict()
     for part in ("total", "current"):
-        _fill(state["epoch_progress"][part], counts["epochs"])
-    _fill(state[_BATCHES]["total"], counts["batches"])
-    _fill(state[_OPTIMIZER_STEPS]["optimizer"]["step"]["total"], counts["steps"])
-    _fill(state[_MANUAL_STEPS]["total"], counts["steps"])
-    state[_EPOCH_LOOP]["_batches_that_stepped"] = counts["logged"]
+        _fill(state["epoch_progress"][part], counts.get("epochs", 0))
+    _fill(state[_BATCHES]["total"], counts.get("batches", 0))
+    _fill(state[_OPTIMIZER_STEPS]["optimizer"]["step"]["total"], counts.get("steps", 0))
+    _fill(state[_MANUAL_STEPS]["total"], counts.get("steps", 0))
+    if batches is not None:
+        for part in ("total", "current"):
+            for key in ("ready", "started"):
+                state["epoch_progress"][part][key] += 1
+        _fill(state[_BATCHES]["current"], batches)
+    state[_EPOCH_LOOP]["_batches_that_stepped"] = counts.get("logged", 0)
     trainer.fit_loop.load_state_dict(state)
 
 

@@ -33,12 +33,15 @@ class ExactLoader:
         self._hidden = (*_HIDDEN, "dataset") if hides_dataset else _HIDDEN
         self._length = _length(loader)
         self._batches: Iterator[Any] | None = None
-        self._given = 0
+        self._given = self._passed = 0
+        self._before: Any = None
         self._grad_enabled = torch.is_grad_enabled()
 
     def __iter__(self) -> Iterator[Any]:
-        self._batches, self._given = iter(self.loader), 0
+        self._batches, self._given, self._passed = iter(self.loader), self._passed, 0
         while True:
+            if self._length is None and self._is_stateful:
+                self._before = self.loader.state_dict()  # Lightning fetches one batch ahead here
             if torch.is_grad_enabled() is self._grad_enabled:
                 batch = next(self._batches, self)  # itself for the end
             else:
@@ -51,6 +54,20 @@ class ExactLoader:
         if self._length is not None:
             for _ in range(self._given, self._length):
                 yield None
+
+    @property
+    def _is_stateful(self) -> bool:
+        return hasattr(self.loader, "state_dict") and hasattr(self.loader, "load_state_dict")
+
+    def position(self) -> Any:
+        """Return the loader's own state behind the batch that is being trained; None if it has none."""
+        if not self._is_stateful:
+            return None
+        return self.loader.state_dict() if self._length is not None else self._before
+
+    def pass_over(self, batches: int) -> None:
+        """Count batches of the epoch that the loader, set to its state from before, does not give again."""
+        self._passed = batches
 
     def rest(self) -> Iterator[Any]:
         """Yield what the user's loader has beyond its length, if Lightning has taken all up to there."""

@@ -96,9 +96,26 @@ class StepModule(Amenities):
         self._tuning = False
         self.hooks.strategy_has(self.parameters())
 
+    # Checkpoints of Lightning's
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know: progress, best loss and weights, history, random states."""
+        checkpoint["zae_engine"] = self.hooks.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take that up, where a checkpoint is loaded by Lightning itself, as by an ``L.Trainer`` of the user's own."""
+        if "zae_engine" in checkpoint:
+            self.hooks.restore(checkpoint["zae_engine"])
+
     def on_train_start(self) -> None:
         """Put the user's SIGTERM handler back: Lightning's would finish the batch and exit with 0."""
         self._restore_sigterm()
+        if self._loader is not None:
+            self.hooks.progresses(self._position)
+
+    def _position(self) -> tuple[int, Any] | None:
+        position = self._loader.position() if self._loader is not None else None
+        return None if position is None else (self.trainer.fit_loop.batch_idx + 1, position)
 
     def on_test_start(self) -> None:
         """As `on_train_start`; and a test epoch begins."""

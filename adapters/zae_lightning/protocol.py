@@ -68,6 +68,21 @@ class Hooks(Protocol):
     def epoch_starts(self) -> None:
         """A training or test epoch begins."""
 
+    def resumes(self) -> int | None:
+        """Go on in the middle of an epoch that was loaded; return how many batches it had, or None."""
+
+    def progresses(self, position: Callable[[], tuple[int, Any] | None]) -> None:
+        """Take what tells how many batches of the training epoch are done, and the loader's own state."""
+
+    def pop_checkpoint(self) -> Mapping[str, Any] | None:
+        """Return what has been loaded for the callbacks of this run, once."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the trainer's part of a checkpoint, plain values."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Make the trainer what it was when `state` was called."""
+
     def strategy_has(self, parameters: Iterable[torch.Tensor]) -> None:
         """Lightning's strategy averages the gradients of these parameters, which it knows from now on."""
 

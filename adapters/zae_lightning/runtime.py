@@ -48,12 +48,15 @@ def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: A
     done = facade._zae_state.counts
     with _Surroundings(facade):
         trainer = build_trainer(facade, max_epochs=done.get("epochs", 0) + n_epoch)
-        counts.carry_on(trainer, done)
         facade.lightning_trainer = trainer
         if trainer.limit_val_batches == 0:
             hooks.valid_loader = valid_loader = None
         hides = bool(facade._zae_state.lightning.get("overfit_batches"))  # its loaders are in order already
         train, valid = (None if part is None else ExactLoader(part, hides) for part in (loader, valid_loader))
+        underway = hooks.resumes()
+        counts.carry_on(trainer, done, underway)
+        if underway is not None and train is not None:
+            train.pass_over(underway)
         module = make_module(hooks, train, valid)
         tunes_batch_size = bool(_instances(facade.callbacks, BatchSizeFinder))
         try:

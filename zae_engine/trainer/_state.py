@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from .display import Display
     from .ranks import GradientAveraging, World
 
-_OF_THIS_PROCESS = ("step", "display", "screen", "world", "averaging", "backward", "optimizer_step")
+_OF_THIS_PROCESS = (
+    "step",
+    "display",
+    "screen",
+    "world",
+    "averaging",
+    "backward",
+    "optimizer_step",
+    "ending",
+    "underway",
+)
 
 
 @dataclass
@@ -68,6 +78,12 @@ class State:
         Whether curves are shown after every epoch.
     interrupts : Interrupts
         Keeps Ctrl-C out of updates and of the books.
+    ending : mapping or None
+        What the epoch that is ending came to, until its books are closed; see `resume.finish_epoch`.
+    underway : callable or None
+        Returns how far the epoch in hand has come, if its loader can go on from there; see `resume.underway`.
+    to_resume : dict or None
+        What has been loaded and waits for the next run: callbacks, loaders, the random states of ranks.
     callback_makers : list of callable
         Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
         need not import Lightning.
@@ -93,6 +109,9 @@ class State:
     metrics: EpochMetrics = field(default_factory=EpochMetrics)
     history: History = field(default_factory=History)
     live_plot: bool = False
+    ending: Mapping[str, Any] | None = None
+    underway: Callable[[], dict[str, Any] | None] | None = None
+    to_resume: dict[str, Any] | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import optim
 
-from . import checks, devices, ranks, steps
+from . import checks, devices, ranks, resume, steps
 from ._placement import Placement, length
 from ._records import Records
 from ._state import State
@@ -18,10 +19,10 @@ from .data_modules import is_data_module, loaders_of
 from .epoch_hooks import EpochHooks
 from .epoch_metrics import EpochMetrics
 from .hooks import RunHooks
-from .loaders import in_order, is_there
+from .loaders import is_there
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
-from .screen import screen_here
+from .running import launch, lightning, run_epochs
 
 if TYPE_CHECKING:
     from zae_lightning import LightningTrainer, StepModule
@@ -178,7 +179,15 @@ class Trainer(Records, Placement):
 
     # Running
 
-    def run(self, n_epoch: int, loader: Any, valid_loader: Any = None, **kwargs: Any) -> None:
+    def run(
+        self,
+        n_epoch: int,
+        loader: Any,
+        valid_loader: Any = None,
+        *,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Train for some epochs, with a validation after each if there is a loader for it; in test mode, only test.
 
         A second call continues: epochs, steps, optimizer, scheduler and the best loss go on. An epoch that was broken
@@ -193,6 +202,10 @@ class Trainer(Records, Placement):
             gives the validation data too.
         valid_loader : iterable of batches, optional
             The validation data; none if it is empty.
+        ckpt_path : path, optional
+            A checkpoint that Lightning wrote of this trainer, by ``ModelCheckpoint`` for instance; ``"last"`` or
+            ``"best"`` for those of the trainer's own callback. All is then as it was there, and ``n_epoch`` more
+            epochs are run. Reading it runs no code.
         **kwargs
             Passed on to `run_epoch`, `run_batch` and the scheduler's ``step``.
 
@@ -205,13 +218,15 @@ class Trainer(Records, Placement):
         """
         if is_data_module(loader):
             with loaders_of(loader, valid_loader, "fit" if self.mode == "train" else "test") as loaders:
-                self.run(n_epoch, *loaders, **kwargs)
+                self.run(n_epoch, *loaders, ckpt_path=ckpt_path, **kwargs)
             return
         n_epoch = checks.epoch_count(n_epoch)
         checks.has_model(self)
         checks.loader(loader, "loader", n_epoch)
         if valid_loader is not None:
             checks.loader(valid_loader, "valid_loader", n_epoch)
+        if ckpt_path is not None:
+            resume.load_checkpoint(self, ckpt_path)
         if self.mode == "train":
             checks.can_train(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
@@ -219,35 +234,18 @@ class Trainer(Records, Placement):
         valid_loader = valid_loader if is_there(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
+        resume.resume_loaders(self, loader, valid_loader)
         if n_epoch and ranks.needs_processes(self):
-            return self._launch(Trainer.run, n_epoch, loader, valid_loader, **kwargs)
+            return launch(self, Trainer.run, n_epoch, loader, valid_loader, **kwargs)
         try:
             with ranks.taking_part(self, loader, valid_loader) as (self.loader, self.valid_loader):
+                resume.random_state_of_rank(self)
                 self._scheduler_step_check(n_epoch)
                 if n_epoch:
                     with RunHooks(self, n_epoch, kwargs) as hooks:
-                        self._run_epochs(n_epoch, hooks)
+                        run_epochs(self, n_epoch, hooks)
         finally:
             self.loader, self.valid_loader = loader, valid_loader
-
-    def _launch(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """Call a function in a process for each device, and come out of it as if it had run here."""
-        size = len(self.device)
-        worlds = [ranks.World(rank, size, rank, size) for rank in range(size)]
-        checks.has_no_lazy_parameters(self)
-        ranks.deal_out(self, worlds[0], *args)  # what cannot be, is better said here
-        _lightning().launch(self, worlds, screen_here(), function, *args, **kwargs)
-
-    def _run_epochs(self, n_epoch: int, hooks: RunHooks) -> None:
-        if self.mode == "train" and not is_overridden(self, "run_epoch") and length(self.loader) != 0:
-            if self._zae_state.lightning.get("overfit_batches"):
-                hooks.loader, hooks.valid_loader = in_order(hooks.loader), in_order(hooks.valid_loader)
-            _lightning().fit(self, hooks, n_epoch, hooks.loader, hooks.valid_loader)
-            return
-        for _ in range(n_epoch):
-            hooks.by_hand()
-            if self.lightning_trainer is not None and self.lightning_trainer.should_stop:
-                break
 
     def run_epoch(self, loader: Any, **kwargs: Any) -> None:
         """Run one epoch in the present mode: clear the logs, run every batch, compute the metrics.
@@ -262,7 +260,7 @@ class Trainer(Records, Placement):
         checks.has_model(self)
         checks.loader(loader, "loader")
         if ranks.needs_processes(self):
-            self._launch(Trainer.run_epoch, loader, **kwargs)
+            launch(self, Trainer.run_epoch, loader, **kwargs)
             return
         with ranks.taking_part(self, loader) as (part,), EpochHooks(self, part, kwargs) as hooks:
             if length(part) == 0:
@@ -273,9 +271,9 @@ class Trainer(Records, Placement):
             elif self.mode == "train":
                 if not is_overridden(self, "run_batch"):
                     checks.has_optimizer(self)
-                _lightning().fit(self, hooks, 1, part, None)
+                lightning().fit(self, hooks, 1, part, None)
             else:
-                _lightning().test(self, hooks, part)
+                lightning().test(self, hooks, part)
 
     def run_batch(self, batch: Batch, **kwargs: Any) -> None:
         """Run one batch in the present mode: the step, in train mode the update too, then the log.
@@ -343,7 +341,7 @@ class Trainer(Records, Placement):
         ``L.Trainer(...).fit(trainer.lightning_module, loader, valid_loader)`` does what `run` does, as far as that
         ``L.Trainer`` lets it: logs, metrics, `check_better`, scheduler and counts are the trainer's.
         """
-        module: StepModule = _lightning().make_module(RunHooks(self, 0, {}))
+        module: StepModule = lightning().make_module(RunHooks(self, 0, {}))
         return module
 
     # What the user writes
@@ -385,10 +383,3 @@ class Trainer(Records, Placement):
 ORIGINALS.update(
     {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")}
 )
-
-
-def _lightning() -> Any:
-    """Import the adapter, and Lightning with it, when something runs: it takes longer than torch itself."""
-    import zae_lightning
-
-    return zae_lightning

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from . import checks, ranks, steps
+from . import checks, ranks, resume, steps
 from ._placement import length
 from .display import Display
 from .loaders import with_batch_size
@@ -111,7 +111,7 @@ class EpochHooks:
 
     def take(self, step: int) -> float:
         """Turn to a batch of the epoch, and return what its loss counts, by its part of the samples of all ranks."""
-        self.trainer._zae_state.interrupts.release()  # also where nothing was recorded, as while a learning rate is sought
+        self.trainer._zae_state.interrupts.release()  # where nothing was recorded, as by a tuner
         world = self.trainer._zae_state.world
         if world is None:
             return 1.0
@@ -139,6 +139,25 @@ class EpochHooks:
         with averaging.paused() if averaging is not None else nullcontext():
             backward()
         self.trainer._zae_state.interrupts.hold()  # until `finish`
+
+    def resumes(self) -> int | None:
+        """Return None: only `run` goes on in the middle of an epoch."""
+
+    def progresses(self, position: Callable[[], tuple[int, Any] | None]) -> None:
+        """Do nothing, as above."""
+
+    def pop_checkpoint(self) -> Mapping[str, Any] | None:
+        """Return what has been loaded for the callbacks of this run, once."""
+        checkpoint: Mapping[str, Any] | None = (self.trainer._zae_state.to_resume or {}).pop("checkpoint", None)
+        return checkpoint
+
+    def state(self) -> dict[str, Any]:
+        """Return the trainer's part of a checkpoint, plain values."""
+        return {**resume.state_of(self.trainer), "random": resume.encode(resume.random_states(self.trainer))}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Make the trainer what it was when `state` was called; Lightning ends the epoch by itself."""
+        resume.restore(self.trainer, {**state, "ending": None})
 
     def to_device(self, batch: Any) -> Any:
         """Return the batch as the steps receive it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 INPUTS = ("preds", "target")
@@ -55,6 +55,27 @@ class EpochMetrics:
         self._fed[mode] = 0
         for metric in self._by_mode[mode].values():
             metric.reset()
+
+    def state(self, mode: str) -> dict[str, Any]:
+        """Return what the metrics of a mode have been fed in the present epoch."""
+        members = {name: (dict(member.metric_state), member.update_count) for name, member in self._members(mode)}
+        return {"fed": self._fed[mode], "members": members}
+
+    def load(self, mode: str, state: Mapping[str, Any]) -> None:
+        """Set what `state` returned; metrics that it does not have begin anew."""
+        self.begin(mode)
+        self._fed[mode] = int(state["fed"])
+        for name, member in self._members(mode):
+            values, count = state["members"].get(name, ({}, 0))
+            for key, value in values.items():
+                setattr(member, key, value)
+            member._update_count = count
+
+    def _members(self, mode: str) -> Iterator[tuple[str, Any]]:
+        for name, metric in self._by_mode[mode].items():
+            members = metric.items(keep_base=True, copy_state=False) if hasattr(metric, "items") else [("", metric)]
+            for key, member in members:
+                yield f"{name}/{key}", member
 
     def feed(self, mode: str, inputs: Any, device: Any) -> None:
         """Update the metrics of a mode.

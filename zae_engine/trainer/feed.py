@@ -48,6 +48,16 @@ class LoggerFeed:
         """Leave out what belongs to this process: the loggers, and what waits for them."""
         return {**self.__dict__, "_failed": [], "_introduced": [], "_waiting": []}
 
+    def state(self) -> dict[str, Any]:
+        """Return the counts that loggers' steps go by."""
+        return {"step": self.step, "epochs": self.epochs, "latest": dict(self._latest_epoch_step)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Set what `state` returned."""
+        step, epochs, latest = (state[key] for key in ("step", "epochs", "latest"))
+        latest = {mode: int(latest[mode]) for mode in self._latest_epoch_step}
+        self.step, self.epochs, self._latest_epoch_step = int(step), int(epochs), latest
+
     def introduce(self, trainer: Trainer) -> None:
         """Log the trainer's hyper-parameters, once to each logger."""
         for logger in loggers_of(trainer):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import ranks, steps
+from . import ranks, resume
 from ._placement import length
 from .display import Display
 from .epoch_hooks import EpochHooks
@@ -44,10 +44,31 @@ class RunHooks(EpochHooks):
         self.n_epoch = n_epoch
         self._validating = False
         self._validated = False
-        self._train_done = False
+        self._train_done = True  # no epoch is in hand
         self._laid_aside: Any = None
         self._mode_outside: str | None = None
         self._warned = False
+
+    def resumes(self) -> int | None:
+        """Go on in the middle of an epoch, if one was loaded and the loader can; return how many batches it had."""
+        trainer = self.trainer
+        if not resume.can_go_on(trainer, self.loader):
+            return None
+        done = resume.go_on(trainer, self.loader)
+        self._train_done = False
+        self._begin_epoch()
+        trainer._data_count(initial=True)
+        self.display.start(length(self.loader))
+        return done
+
+    def progresses(self, position: Callable[[], tuple[int, Any] | None]) -> None:
+        """Know from now on where the training epoch stands: how many batches are done, and the loader's own state."""
+
+        def underway() -> dict[str, Any] | None:
+            found = None if self._train_done or self._validating else position()
+            return None if found is None else resume.underway(self.trainer, *found)
+
+        self.trainer._zae_state.underway = underway
 
     def __enter__(self) -> RunHooks:
         trainer = self.trainer
@@ -70,6 +91,7 @@ class RunHooks(EpochHooks):
 
     def __exit__(self, *exception: object) -> None:
         self.trainer._zae_state.display = self._outer_display
+        self.trainer._zae_state.ending = self.trainer._zae_state.underway = self.trainer._zae_state.to_resume = None
         if self._validating:  # broken off by an exception
             self.trainer.mode = self._mode
             self._validating = False
@@ -92,6 +114,7 @@ class RunHooks(EpochHooks):
         super().epoch_starts()
 
     def _begin_epoch(self) -> None:
+        self.trainer._zae_state.ending = None
         self._validated = False
         self.display.epoch = self._epoch + 1
         self._record: dict[str, Any] = {}
@@ -136,6 +159,8 @@ class RunHooks(EpochHooks):
             self.display.resume(display)
             if trainer._zae_state.world is not None:
                 trainer._zae_state.world.ledger.resume(ledger)
+        elif trainer.mode == "train":
+            trainer._zae_state.ending = self._ending()  # a checkpoint that is written now is of this moment
 
     def training_ends(self) -> None:
         """Take the metrics of training, if validation did not."""
@@ -179,20 +204,41 @@ class RunHooks(EpochHooks):
         self._epoch += 1
 
     def _close_books(self) -> None:
-        trainer = self.trainer
+        trainer, state = self.trainer, self.trainer._zae_state
         self.display.epoch_line(self._validated)
         if trainer.mode == "train":
-            losses = columns(log_of(trainer, "test" if self._validated else "train")).get("loss", Series())
-            loss = self._mean_loss(losses)
-            if not len(losses) and self._validated and trainer.log_test:
+            ending = state.ending = self._ending()
+            if not self._losses and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
             comparable = self._validated or self.valid_loader is None  # else: validation is not due in every epoch
-            better = comparable and bool(trainer.check_better(cur_epoch=self._epoch, cur_loss=loss))
-            self._remember(better)
-            if not trainer.scheduler_step_on_batch:
-                steps.step_scheduler(trainer, loss if len(losses) and comparable else None, self.kwargs)
-            trainer.progress_checker.update_epoch()
+            better = comparable and bool(trainer.check_better(cur_epoch=self._epoch, cur_loss=ending["loss"]))
+            resume.finish_epoch(trainer, {**ending, "better": better, "kwargs": self.kwargs})
+            state.ending = None
             self.display.curves()
+
+    @property
+    def _losses(self) -> Series:
+        log = log_of(self.trainer, "test" if self._validated else "train")
+        return columns(log).get("loss", Series())
+
+    def _ending(self) -> dict[str, Any]:
+        """Return what the epoch has come to, for `resume.finish_epoch`, as far as it is known before `check_better`."""
+        history, losses = self.trainer._zae_state.history, self._losses
+        comparable = self._validated or self.valid_loader is None
+        return {
+            "record": {
+                "epoch": self._epoch + 1,
+                "steps": len(history.losses["train"]),
+                **self._record,
+                "lr": learning_rate(self.trainer.optimizer),
+                "seconds": time.perf_counter() - self._began,
+            },
+            "loss": self._mean_loss(losses),
+            "plateau": bool(len(losses)) and comparable,
+            "kwargs": self.kwargs,
+            "random": resume.random_states(self.trainer),
+            "better": None if comparable else False,
+        }
 
     def _mean_loss(self, losses: Series) -> float:
         try:
@@ -204,13 +250,6 @@ class RunHooks(EpochHooks):
                 f'{step} returned {shown} under "loss", so the epoch has no mean loss ({error}). Return a number, or a '
                 f"tensor of the same shape for every batch."
             ) from error
-
-    def _remember(self, better: bool) -> None:
-        """Add a record of the epoch to the history."""
-        history = self.trainer._zae_state.history
-        times = {"lr": learning_rate(self.trainer.optimizer), "seconds": time.perf_counter() - self._began}
-        progress = {"epoch": self._epoch + 1, "steps": len(history.losses["train"])}
-        history.add({**progress, **self._record, **times, "best": better})
 
     def _warn_of_missing_loss(self) -> None:
         if not self._warned:

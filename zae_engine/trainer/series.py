@@ -34,6 +34,13 @@ class Series:
         self._waiting: list[Any] = []
         self._bytes = 0
 
+    @classmethod
+    def of(cls, values: torch.Tensor | list[Any]) -> Series:
+        """Return a series of the rows of a tensor, or of the values of a list."""
+        series = cls()
+        series._chunks = [values] if len(values) else []
+        return series
+
     def append(self, value: Any) -> None:
         """Add a value that `snapshot` has returned."""
         if self._entries is not None:

@@ -1,4 +1,4 @@
-"""The first callback of a run: closes the books of an epoch before any other callback reads them."""
+"""The first callback of a run: resumes the others, and closes the books of an epoch before any of them reads these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
+from ..resuming import resume_callbacks
+
 
 class EpochBooks(Callback):
     """Has the generated module take the results of an epoch before other callbacks hear that it is over.
@@ -14,6 +16,12 @@ class EpochBooks(Callback):
     Lightning calls callbacks before the module, but what a LightningModule logs in its steps is in ``callback_metrics``
     by then. What zae-engine's steps return is averaged when the epoch is over, so it has to be done first.
     """
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Give callbacks what has been loaded for them; all have been set up by now, and none has begun."""
+        checkpoint = pl_module.hooks.pop_checkpoint()
+        if checkpoint is not None:
+            resume_callbacks(trainer, pl_module, checkpoint)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Take the results of training."""

@@ -37,6 +37,10 @@ class StateCheckpoint(Checkpoint):
         """The loss of the epoch that the file is from, a scalar; None until it has been written."""
         return torch.tensor(self._facade.saved_loss) if self._facade.saved_loss is not None else None
 
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Complete what was saved in this epoch: Lightning calls this when all other callbacks are done with it."""
+        self._facade._complete_state()
+
     def state_dict(self) -> dict[str, Any]:
         """Return path and score, for Lightning's own checkpoints."""
         return {"best_model_path": self.best_model_path, "best_model_score": self.best_model_score}

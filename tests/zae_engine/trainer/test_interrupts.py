@@ -45,8 +45,8 @@ def press_at_random(trainer, seconds):
     """Run until a SIGINT comes, after so many seconds."""
     thread = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
     loader = DataLoader(TensorDataset(torch.zeros(12, 1)), 4)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        thread.start()
         trainer.run(10**6, loader, loader)
     thread.join()
 

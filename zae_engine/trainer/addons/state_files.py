@@ -73,7 +73,7 @@ def read_model(filename: str | os.PathLike[str], save_format: str) -> dict[str, 
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(_unreadable(filename, f"no {save_format} file of weights", error)) from error
+        raise ValueError(unreadable(filename, f"no {save_format} file of weights", error)) from error
     return state
 
 
@@ -110,9 +110,9 @@ def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
         _check_size(data)
         state = _plain(_Reader(io.BytesIO(data)).load(), {})
     except Exception as error:
-        raise ValueError(_unreadable(filename, "no saved state", error)) from error
+        raise ValueError(unreadable(filename, "no saved state", error)) from error
     if not isinstance(state, dict):
-        raise ValueError(_unreadable(filename, "no saved state", TypeError(f"it holds a {type(state).__name__}")))
+        raise ValueError(unreadable(filename, "no saved state", TypeError(f"it holds a {type(state).__name__}")))
     return state
 
 
@@ -224,6 +224,7 @@ def _to_cpu(value: Any) -> Any:
     return value
 
 
-def _unreadable(filename: str | os.PathLike[str], what: str, error: Exception) -> str:
+def unreadable(filename: str | os.PathLike[str], what: str, error: Exception) -> str:
+    """Return a message about a file that is not what it should be."""
     reason = (str(error).strip().splitlines() or [""])[0]
     return f"{os.fspath(filename)!r} is {what} ({type(error).__name__}: {reason}). Nothing has been loaded."

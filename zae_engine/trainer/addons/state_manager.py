@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
+import warnings
+from contextlib import suppress
 from typing import Any
 
-from .. import ranks
-from . import state_files
+from .. import ranks, resume
+from . import saved_state, state_files
 from .core import AddOnBase, T
+from .state_folder import StateFolder
 
 
 class StateManagerAddon(AddOnBase):
@@ -64,28 +68,86 @@ class StateManagerAddon(AddOnBase):
                 self.save_path = save_path
                 self.save_format = save_format
                 self.saved_loss: float | None = None
+                self._zae_saving = saved_state.Saving()
                 super().__init__(*args, **kwargs)
                 os.makedirs(self.save_path, exist_ok=True)
                 self._zae_state.callback_makers.append(_checkpoint_callback)
 
             def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
-                """As `Trainer.check_better`, and save the state if it is better."""
-                better = super().check_better(cur_epoch, cur_loss)
-                if better:
-                    if ranks.is_first(self):
+                """As `Trainer.check_better`, and save the state if it is better.
+
+                A disk that is full, or anything else the system refuses, costs a warning: the run goes on, the files
+                stay as they were, and the next epoch that is better than what they hold is saved.
+                """
+                better = bool(super().check_better(cur_epoch, cur_loss))
+                if self._zae_state.ending is not None:
+                    self._zae_state.ending = {**self._zae_state.ending, "better": better}
+                if better or self._is_overdue(cur_loss):
+                    saved_loss, self.saved_loss = self.saved_loss, float(cur_loss)
+                    try:
                         self.save_state()
-                    self.saved_loss = float(cur_loss)
-                return bool(better)
+                        self._zae_saving.has_failed = False
+                    except OSError as error:
+                        self._zae_saving.has_failed, self.saved_loss = True, saved_loss
+                        warnings.warn(
+                            f"The state after epoch {cur_epoch + 1} could not be saved in {self.save_path!r} "
+                            f"({type(error).__name__}: {error}). Training goes on; the files there are those of the "
+                            f"save before.",
+                            stacklevel=2,
+                        )
+                return better
+
+            def _is_overdue(self, cur_loss: float) -> bool:
+                """Whether the best state could not be saved, and this one is better than what the files hold."""
+                saved_loss = math.inf if self.saved_loss is None else self.saved_loss
+                return self._zae_saving.has_failed and math.isfinite(cur_loss) and cur_loss < saved_loss
 
             def state_file(self, part: str) -> str:
-                """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``."""
-                return os.path.join(self.save_path, f"{part}.{self.save_format if part == 'model' else 'zae'}")
+                """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``.
+
+                While `save_state` works, this is where the new file is to be written.
+                """
+                return os.path.join(self._zae_saving.staged or os.fspath(self.save_path), self._state_files()[part])
+
+            def _state_files(self) -> dict[str, str]:
+                return {
+                    "model": f"model.{self.save_format}",
+                    "optimizer": "optimizer.zae",
+                    "scheduler": "scheduler.zae",
+                }
 
             def save_state(self) -> None:
-                """Save model, optimizer and scheduler, as far as the trainer has them."""
-                self.save_model(self.state_file("model"))
-                self.save_optimizer()
-                self.save_scheduler()
+                """Save model, optimizer and scheduler, as far as the trainer has them, and all else.
+
+                The files take the place of the old ones together: a process that is killed meanwhile leaves the state
+                from before or the new one, whole. Of several processes, rank 0 saves.
+
+                Raises
+                ------
+                OSError
+                    If the system refuses, as where the disk is full. The files are then as before.
+                """
+                if not ranks.is_first(self):
+                    return
+                rest = {**resume.state_of(self), "checkpoint": resume.callbacks_of(self), "saved_loss": self.saved_loss}
+                saving, folder = self._zae_saving, StateFolder(self.save_path)
+                with folder.saving(outdated=self._state_files().values()) as staged:
+                    saving.staged = staged
+                    try:
+                        self.save_model(self.state_file("model"))
+                        self.save_optimizer()
+                        self.save_scheduler()
+                    finally:
+                        saving.staged = None
+                    content = saved_state.write_rest(folder, staged, rest)
+                saving.to_complete = content if self._zae_state.ending is not None else None
+
+            def _complete_state(self) -> None:
+                """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
+                content, self._zae_saving.to_complete = self._zae_saving.to_complete, None
+                if content is not None and self.callbacks[1:]:
+                    with suppress(OSError):  # what was saved is good, but for these states
+                        saved_state.complete(StateFolder(self.save_path), content, resume.callbacks_of(self))
 
             def save_model(self, filename: str) -> None:
                 """Save the model's weights to a file, in the trainer's format."""
@@ -102,7 +164,10 @@ class StateManagerAddon(AddOnBase):
                     state_files.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
 
             def load_state(self) -> None:
-                """Load model, optimizer and scheduler, as far as the trainer has them, onto its device.
+                """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
+
+                What `save_state` or a better epoch has written is gone on with to the bit: progress, best loss and
+                weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three.
 
                 All or nothing: where one part does not fit, the others are as before. Reading runs no code from files.
 
@@ -111,20 +176,14 @@ class StateManagerAddon(AddOnBase):
                 FileNotFoundError
                     If a file is missing.
                 ValueError
-                    If a file cannot be read.
+                    If a file cannot be read, does not fit, or is of another save than the others.
                 """
-                parts = [
-                    part for part in ("model", "optimizer", "scheduler") if hasattr(getattr(self, part), "state_dict")
-                ]
-                states = {part: self._read_state(part) for part in parts}
-                before = {part: copy.deepcopy(getattr(self, part).state_dict()) for part in parts}
-                try:
-                    for part, state in states.items():
-                        getattr(self, part).load_state_dict(state)
-                except Exception:
-                    for part, state in before.items():
-                        getattr(self, part).load_state_dict(state)
-                    raise
+                names = self._state_files()
+                names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
+                saved = saved_state.read(StateFolder(self.save_path), names, self.save_format)
+                resume.load(self, saved.parts, saved.rest, saved.files)
+                if saved.rest is not None:
+                    self.saved_loss = saved.rest.get("saved_loss")
 
             def __getstate__(self) -> dict[str, Any]:
                 """Leave the callback behind: it is of this very trainer, and a copy makes its own."""
@@ -133,16 +192,6 @@ class StateManagerAddon(AddOnBase):
                 inner.callback_makers = [_checkpoint_callback]
                 own = [callback for callback in state["callbacks"] if not getattr(callback, "is_the_trainers", False)]
                 return {**state, "_zae_state": inner, "callbacks": own}
-
-            def _read_state(self, part: str) -> Any:
-                file = self.state_file(part)
-                if not os.path.exists(file):
-                    there = sorted(os.listdir(self.save_path))
-                    raise FileNotFoundError(
-                        f"The {part}'s file {os.path.basename(file)!r} is missing in {self.save_path!r} (there are "
-                        f"{there}). save_state() writes it; apply_weights(file) loads a model alone."
-                    )
-                return state_files.read_model(file, self.save_format) if part == "model" else state_files.read_zae(file)
 
         return TrainerWithStateManager
 

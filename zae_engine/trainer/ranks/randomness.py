@@ -10,9 +10,18 @@ import numpy as np
 import torch
 
 
-def random_state() -> dict[str, Any]:
-    """Return the states of Python's, NumPy's and torch's random number generators (the CPU's)."""
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+def random_state(with_cuda: bool = False) -> dict[str, Any]:
+    """Return the states of Python's, NumPy's and torch's random number generators.
+
+    Parameters
+    ----------
+    with_cuda : bool, optional
+        Whether those of the GPUs are among them, where any is in use; by default only the CPU's.
+    """
+    state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+    if with_cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
@@ -20,3 +29,5 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
+    for device, cuda in enumerate(state.get("cuda", ())[: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(cuda, device)

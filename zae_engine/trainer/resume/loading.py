@@ -1,0 +1,140 @@
+"""Loading the state of a trainer: all of it, or nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import weights
+from .plain import decode
+from .state import restore, state_of
+
+if TYPE_CHECKING:
+    from .._trainer import Trainer
+
+PARTS = ("model", "optimizer", "scheduler")
+_SHAPED_AS_PARAMETERS = frozenset(
+    [
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq",
+        "exp_inf",
+        "momentum_buffer",
+        "square_avg",
+        "grad_avg",
+        "acc_delta",
+        "sum",
+        "prev",
+        "ax",
+    ]
+)
+
+
+def load(trainer: Trainer, states: Mapping[str, Any], rest: Mapping[str, Any] | None, files: Mapping[str, str]) -> None:
+    """Load the parts of a trainer and the rest of its state; where anything does not fit, all is as before.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer.
+    states : mapping of str to dict
+        States of ``"model"``, ``"optimizer"`` and ``"scheduler"``, as far as there are any.
+    rest : mapping or None
+        What `state_of` returned.
+    files : mapping of str to str
+        Where each part, and ``"rest"``, comes from, for messages.
+
+    Raises
+    ------
+    ValueError
+        If something does not fit; it is a `RuntimeError` too, as torch's is. The message names the file.
+    """
+    before = {part: _copy_of(getattr(trainer, part)) for part in states}
+    rest_before = None if rest is None else copy.deepcopy(state_of(trainer))
+    ending, waiting = trainer._zae_state.ending, trainer._zae_state.to_resume
+    part = "rest"
+    try:
+        for part, state in states.items():
+            _CHECKS[part](getattr(trainer, part), state)
+            getattr(trainer, part).load_state_dict(state)
+        part = "rest"
+        if rest is not None:
+            restore(trainer, rest)
+            if rest.get("checkpoint"):
+                trainer._zae_state.to_resume["checkpoint"] = decode(rest["checkpoint"])  # type: ignore[index]
+    except Exception as error:
+        for name, state in before.items():
+            getattr(trainer, name).load_state_dict(state)
+        if rest_before is not None:
+            rest_before["ending"] = None
+            restore(trainer, rest_before)
+        trainer._zae_state.ending, trainer._zae_state.to_resume = ending, waiting
+        reason = " ".join(str(error).split())
+        what = "the trainer" if part == "rest" else f"the trainer's {part}"
+        raise UnfitState(
+            f"{files[part]!r} does not fit {what} ({type(error).__name__}: {reason[:300]}). Nothing has been loaded."
+        ) from error
+
+
+class UnfitState(ValueError, RuntimeError):
+    """A state is of another model, optimizer or scheduler."""
+
+
+def _copy_of(part: Any) -> Any:
+    return weights.copy_of(part) if isinstance(part, torch.nn.Module) else copy.deepcopy(part.state_dict())
+
+
+def _check_model(model: Any, state: Any) -> None:
+    if not isinstance(state, Mapping):
+        raise TypeError(f"it holds a {type(state).__name__}, but a dict of tensors is expected")
+
+
+def _check_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Raise where torch would take a state that it cannot step with."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    ids = [number for group in state["param_groups"] for number in group["params"]]
+    for number, parameter in zip(ids, parameters, strict=False):
+        for key, value in state["state"].get(number, {}).items():
+            is_shaped = key in _SHAPED_AS_PARAMETERS and isinstance(value, torch.Tensor) and value.ndim
+            if is_shaped and value.shape != parameter.shape:
+                raise ValueError(
+                    f"{key!r} of parameter {number} has the shape {tuple(value.shape)}, but the parameter "
+                    f"{tuple(parameter.shape)}"
+                )
+    for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=False):
+        _check_numbers(group, saved)
+
+
+def _check_scheduler(scheduler: Any, state: Mapping[str, Any]) -> None:
+    """Raise where torch, which sets every attribute that a state names, would let it break the scheduler."""
+    own = scheduler.state_dict()
+    for key, value in state.items():
+        if not isinstance(key, str) or (key not in own and hasattr(type(scheduler), key)):
+            raise ValueError(f"it sets {key!r}, which is no state")
+        if key == "schedulers" or key not in own:
+            continue
+        if isinstance(own[key], list) and not isinstance(value, (list, tuple)):
+            raise TypeError(f"{key!r} is a {type(value).__name__}, but a list is expected")
+    missing = {"last_epoch"} & own.keys() - state.keys()
+    if missing:
+        raise KeyError(f"there is no {missing.pop()!r} in it")
+    _check_numbers(own, state)
+
+
+def _check_numbers(own: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    for key, value in own.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and key in state and not isinstance(state[key], (int, float, torch.Tensor)):
+            raise TypeError(f"{key!r} is a {type(state[key]).__name__}, but a number is expected")
+
+
+_CHECKS: dict[str, Callable[[Any, Any], None]] = {
+    "model": _check_model,
+    "optimizer": _check_optimizer,
+    "scheduler": _check_scheduler,
+}

@@ -1,4 +1,4 @@
-"""The project's commands: ``nox -s demo``, ``tests``, ``parity``, ``lint``, ``types``, ``bench``, ``scaling``."""
+"""The project's commands, ``nox -s <name>``: demo, tests, parity, lint, types, bench, kills, scaling."""
 
 from __future__ import annotations
 
@@ -75,6 +75,13 @@ def bench(session: nox.Session) -> None:
     """Measure steps, memory and start-up, beside the raw loop, Lightning, 0.7.6, Accelerate and skorch."""
     prepare(session, "tests", "bench")
     python(session, "-m", "tests.benchmarks", *session.posargs)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """Kill a run while it saves, 200 times by default, and recover each time."""
+    prepare(session, "tests", extras="[wandb,neptune]")
+    python(session, "-m", "tests.zae_engine.trainer.addons.kills", *session.posargs)
 
 
 @nox.session

@@ -18,6 +18,7 @@ from .ranks import randomness
 if TYPE_CHECKING:
     from .display import Display
     from .ranks import GradientAveraging, World
+    from .termination import Termination
 
 _OF_THIS_PROCESS = (
     "step",
@@ -29,6 +30,7 @@ _OF_THIS_PROCESS = (
     "optimizer_step",
     "ending",
     "underway",
+    "termination",
 )
 
 
@@ -76,6 +78,8 @@ class State:
         What every epoch came to, and the loss of every step.
     live_plot : bool
         Whether curves are shown after every epoch.
+    termination : Termination or None
+        Waits for SIGTERM, during the run of a trainer that can save its state.
     interrupts : Interrupts
         Keeps Ctrl-C out of updates and of the books.
     ending : mapping or None
@@ -112,6 +116,7 @@ class State:
     ending: Mapping[str, Any] | None = None
     underway: Callable[[], dict[str, Any] | None] | None = None
     to_resume: dict[str, Any] | None = None
+    termination: Termination | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
 

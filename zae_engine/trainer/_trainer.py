@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import optim
 
-from . import checks, devices, ranks, resume, steps
+from . import checks, devices, ranks, resume, steps, termination
 from ._placement import Placement, length
 from ._records import Records
 from ._state import State
@@ -234,6 +234,10 @@ class Trainer(Records, Placement):
         valid_loader = valid_loader if is_there(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
+        with termination.watched(self):
+            self._run(n_epoch, loader, valid_loader, kwargs)
+
+    def _run(self, n_epoch: int, loader: Any, valid_loader: Any, kwargs: Mapping[str, Any]) -> None:
         resume.resume_loaders(self, loader, valid_loader)
         if n_epoch and ranks.needs_processes(self):
             return launch(self, Trainer.run, n_epoch, loader, valid_loader, **kwargs)

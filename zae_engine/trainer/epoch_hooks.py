@@ -222,6 +222,8 @@ class EpochHooks:
         if batch is not None:
             trainer._data_count(initial=trainer.batch_size is None)
         self.display.batch_done()
+        if trainer._zae_state.termination is not None:
+            trainer._zae_state.termination.batch_done()
 
     # The moments of an epoch
 

@@ -25,7 +25,48 @@ def replace_file(filename: str | os.PathLike[str], write: Callable[[BinaryIO], A
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, filename)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(beside):
             os.remove(beside)
+        refused = refusal(error)
+        if refused is not None and refused is not error:
+            raise refused from None
         raise
+
+
+def refusal(error: BaseException | None) -> OSError | None:
+    """Return what the system refused, a write to a full disk for instance, where an exception comes from that.
+
+    Parameters
+    ----------
+    error : BaseException or None
+        What was raised. `torch.save` hides the reason behind a `RuntimeError`.
+
+    Returns
+    -------
+    OSError or None
+        The reason; None if it is something else.
+    """
+    if isinstance(error, OSError):
+        return error
+    if isinstance(error, RuntimeError):
+        if "PytorchStreamWriter failed" in str(error) or "file write failed" in str(error):
+            return OSError(str(error).splitlines()[0])
+        return refusal(error.__context__)
+    return None
+
+
+def unreadable(filename: str | os.PathLike[str], what: str, error: Exception) -> str:
+    """Return a message about a file that cannot be read.
+
+    Parameters
+    ----------
+    filename : path
+        The file.
+    what : str
+        What it is not, ``"no saved state"`` for instance.
+    error : Exception
+        What came of reading it.
+    """
+    reason = (str(error).strip().splitlines() or [""])[0][:300]
+    return f"{os.fspath(filename)!r} is {what} ({type(error).__name__}: {reason}). Nothing has been loaded."

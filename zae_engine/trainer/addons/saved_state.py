@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ..files import replace_file
+from .. import weights
+from ..files import replace_file, unreadable
 from . import state_files
 from .state_folder import StateFolder, checksum
 
@@ -140,7 +141,7 @@ def _read_once(folder: StateFolder, names: Mapping[str, str], save_format: str) 
                 f"it; apply_weights(file) loads a model alone."
             )
     parts = {
-        part: state_files.read_model(file, save_format) if part == "model" else state_files.read_zae(file)
+        part: weights.read(file, save_format) if part == "model" else state_files.read_zae(file)
         for part, file in files.items()
         if part != "rest"
     }
@@ -157,7 +158,7 @@ def _read_rest(filename: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(state_files.unreadable(filename, "no saved state of a trainer", error)) from error
+        raise ValueError(unreadable(filename, "no saved state of a trainer", error)) from error
     return dict(content)
 
 

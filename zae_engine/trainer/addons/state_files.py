@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from ..files import replace_file
+from ..files import replace_file, unreadable
 
 FORMATS = ("ckpt", "safetensor")
 
@@ -43,38 +43,6 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
         data = safetensors.torch.save(tensors)
         replace_file(filename, lambda file: file.write(data))
-
-
-def read_model(filename: str | os.PathLike[str], save_format: str) -> dict[str, Any]:
-    """Read a model's state dictionary onto the CPU.
-
-    Parameters
-    ----------
-    filename : path
-        The file.
-    save_format : {"ckpt", "safetensor"}
-        Its format.
-
-    Returns
-    -------
-    dict
-        The state dictionary.
-
-    Raises
-    ------
-    ValueError
-        If the file is none of that format.
-    """
-    try:
-        if save_format == "ckpt":
-            state: dict[str, Any] = torch.load(filename, map_location="cpu", weights_only=True)
-        else:
-            state = safetensors.torch.load_file(filename)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(unreadable(filename, f"no {save_format} file of weights", error)) from error
-    return state
 
 
 def write_zae(filename: str | os.PathLike[str], state: dict[str, Any]) -> None:
@@ -222,9 +190,3 @@ def _to_cpu(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)([_to_cpu(part) for part in value])
     return value
-
-
-def unreadable(filename: str | os.PathLike[str], what: str, error: Exception) -> str:
-    """Return a message about a file that is not what it should be."""
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return f"{os.fspath(filename)!r} is {what} ({type(error).__name__}: {reason}). Nothing has been loaded."

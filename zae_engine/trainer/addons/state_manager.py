@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import os
+import shutil
 import warnings
 from contextlib import suppress
 from typing import Any
 
 from .. import ranks, resume
+from ..files import refusal
 from . import saved_state, state_files
 from .core import AddOnBase, T
 from .state_folder import StateFolder
@@ -87,8 +89,10 @@ class StateManagerAddon(AddOnBase):
                     try:
                         self.save_state()
                         self._zae_saving.has_failed = False
-                    except OSError as error:
+                    except Exception as error:
                         self._zae_saving.has_failed, self.saved_loss = True, saved_loss
+                        if refusal(error) is None:
+                            raise
                         warnings.warn(
                             f"The state after epoch {cur_epoch + 1} could not be saved in {self.save_path!r} "
                             f"({type(error).__name__}: {error}). Training goes on; the files there are those of the "
@@ -140,7 +144,34 @@ class StateManagerAddon(AddOnBase):
                     finally:
                         saving.staged = None
                     content = saved_state.write_rest(folder, staged, rest)
+                self._forget_stop()
                 saving.to_complete = content if self._zae_state.ending is not None else None
+
+            def _save_before_stopping(self) -> None:
+                """Save what is now: beside the best state, or as the state if there is none yet."""
+                path = self.save_path
+                if self.saved_loss is not None:
+                    self.save_path = self._path_if_stopped()
+                try:
+                    self.save_state()
+                except Exception as error:
+                    if refusal(error) is None:
+                        raise
+                    warnings.warn(
+                        f"The state could not be saved in {self.save_path!r} before stopping ({type(error).__name__}: "
+                        f"{error}). The files there are those of the save before.",
+                        stacklevel=2,
+                    )
+                finally:
+                    self.save_path = path
+
+            def _path_if_stopped(self) -> str:
+                return os.path.join(self.save_path, "stopped")
+
+            def _forget_stop(self) -> None:
+                """Remove the state of a run that was stopped: there is a later one, or the run has been completed."""
+                if ranks.is_first(self):
+                    shutil.rmtree(self._path_if_stopped(), ignore_errors=True)
 
             def _complete_state(self) -> None:
                 """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
@@ -167,7 +198,8 @@ class StateManagerAddon(AddOnBase):
                 """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
 
                 What `save_state` or a better epoch has written is gone on with to the bit: progress, best loss and
-                weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three.
+                weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three. Where a run
+                was stopped by SIGTERM and has not been gone on with, this is the state in which it stopped.
 
                 All or nothing: where one part does not fit, the others are as before. Reading runs no code from files.
 
@@ -180,7 +212,9 @@ class StateManagerAddon(AddOnBase):
                 """
                 names = self._state_files()
                 names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
-                saved = saved_state.read(StateFolder(self.save_path), names, self.save_format)
+                stopped = StateFolder(self._path_if_stopped())
+                folder = stopped if stopped.names() else StateFolder(self.save_path)
+                saved = saved_state.read(folder, names, self.save_format)
                 resume.load(self, saved.parts, saved.rest, saved.files)
                 if saved.rest is not None:
                     self.saved_loss = saved.rest.get("saved_loss")

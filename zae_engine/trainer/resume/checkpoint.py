@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..files import unreadable
 from .loading import PARTS, load
 
 if TYPE_CHECKING:
@@ -77,10 +78,7 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(
-            f"{filename!r} is no checkpoint ({type(error).__name__}: {reason[:300]}). Nothing has been loaded."
-        ) from error
+        raise ValueError(unreadable(filename, "no checkpoint", error)) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
         raise ValueError(
             f"{filename!r} is no checkpoint of Lightning's: it has no 'state_dict'. For weights alone, call "

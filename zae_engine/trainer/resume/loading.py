@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,13 @@ def load(trainer: Trainer, states: Mapping[str, Any], rest: Mapping[str, Any] | 
         If something does not fit; it is a `RuntimeError` too, as torch's is. The message names the file.
     """
     before = {part: _copy_of(getattr(trainer, part)) for part in states}
-    rest_before = None if rest is None else copy.deepcopy(state_of(trainer))
+    records = (trainer.weight_buffer, trainer.train_metrics, trainer.test_metrics)
+    records_before = [dict(record) for record in records]
     ending, waiting = trainer._zae_state.ending, trainer._zae_state.to_resume
+    trainer._zae_state.ending = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the records are kept as they are
+        rest_before = None if rest is None else copy.deepcopy(state_of(trainer))
     part = "rest"
     try:
         for part, state in states.items():
@@ -69,18 +75,16 @@ def load(trainer: Trainer, states: Mapping[str, Any], rest: Mapping[str, Any] | 
         for name, state in before.items():
             getattr(trainer, name).load_state_dict(state)
         if rest_before is not None:
-            rest_before["ending"] = None
             restore(trainer, rest_before)
+            for record, content in zip(records, records_before, strict=True):
+                record.clear()
+                record.update(content)
         trainer._zae_state.ending, trainer._zae_state.to_resume = ending, waiting
         reason = " ".join(str(error).split())
         what = "the trainer" if part == "rest" else f"the trainer's {part}"
-        raise UnfitState(
+        raise weights.UnfitState(
             f"{files[part]!r} does not fit {what} ({type(error).__name__}: {reason[:300]}). Nothing has been loaded."
         ) from error
-
-
-class UnfitState(ValueError, RuntimeError):
-    """A state is of another model, optimizer or scheduler."""
 
 
 def _copy_of(part: Any) -> Any:
@@ -114,7 +118,8 @@ def _check_scheduler(scheduler: Any, state: Mapping[str, Any]) -> None:
     """Raise where torch, which sets every attribute that a state names, would let it break the scheduler."""
     own = scheduler.state_dict()
     for key, value in state.items():
-        if not isinstance(key, str) or (key not in own and hasattr(type(scheduler), key)):
+        is_own = key == "optimizer" or (key not in own and hasattr(type(scheduler), str(key)))
+        if not isinstance(key, str) or is_own:
             raise ValueError(f"it sets {key!r}, which is no state")
         if key == "schedulers" or key not in own:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .._trainer import Trainer
 
 FORMAT = 1
+_PRESENT = "those of the model"
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def restore(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     trainer.weight_buffer.clear()
     if epoch is not None:
         trainer.weight_buffer["epoch"] = [int(epoch)]
-        trainer.weight_buffer["weight"] = [weights.copy_of(trainer.model) if best == "present" else dict(best)]
+        trainer.weight_buffer["weight"] = [weights.copy_of(trainer.model) if best == _PRESENT else _weights_from(best)]
     state.history.adopt(history)
     for mode in MODES:
         metrics = getattr(trainer, f"{mode}_metrics")
@@ -101,7 +103,9 @@ def restore(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     if ending is not None:
         if ending["better"] is None:
             ending["better"] = bool(trainer.check_better(cur_epoch=progress["epoch"] - 1, cur_loss=ending["loss"]))
-        finish_epoch(trainer, ending)
+        with warnings.catch_warnings():  # the optimizer's steps were taken by another one
+            warnings.filterwarnings("ignore", message=r"Detected call of `lr_scheduler\.step\(\)` before")
+            finish_epoch(trainer, ending)
 
 
 def finish_epoch(trainer: Trainer, ending: Mapping[str, Any]) -> None:
@@ -169,12 +173,23 @@ def _lightning() -> Any:
 
 def _best(trainer: Trainer, is_present: bool) -> dict[str, Any]:
     buffer = trainer.weight_buffer
+    saved: Any = None
     epoch = buffer["epoch"][-1] if buffer.get("epoch") else None
-    weights = buffer["weight"][-1] if buffer.get("weight") else None
-    if weights is None:
-        epoch = None
-    saved = "present" if is_present and weights is not None else encode(weights) if weights is not None else None
-    return {"loss": float(trainer.loss_buffer), "epoch": epoch, "weights": saved}
+    best = buffer["weight"][-1] if buffer.get("weight") else None
+    if is_present and best is not None:
+        saved = _PRESENT
+    elif best is not None:
+        try:
+            saved = {"state": encode(best), "metadata": encode(getattr(best, "_metadata", {}))}
+        except TypeError as error:
+            warnings.warn(f"The best weights are not saved: {error}.", stacklevel=2)
+    return {"loss": float(trainer.loss_buffer), "epoch": None if saved is None else epoch, "weights": saved}
+
+
+def _weights_from(saved: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    state = OrderedDict(decode(saved["state"]))
+    state._metadata = decode(saved["metadata"])  # type: ignore[attr-defined]  # the versions of modules, as torch has them
+    return state
 
 
 def _history(history: History) -> dict[str, Any]:

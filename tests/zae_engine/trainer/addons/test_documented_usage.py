@@ -69,7 +69,7 @@ def test_state_manager_and_wandb(parts):
     MyTrainer = BaseTrainer.add_on(StateManagerAddon, WandBLoggerAddon)
     trainer = MyTrainer(**arguments, mode="train", save_path="./checkpoints", web_logger={"wandb": wandb_params()})
     trainer.run(n_epoch=2, loader=loader, valid_loader=loader)
-    assert sorted(os.listdir("checkpoints")) == ["model.ckpt", "optimizer.zae", "scheduler.zae"]
+    assert sorted(os.listdir("checkpoints")) == ["model.ckpt", "optimizer.zae", "scheduler.zae", "trainer.zae"]
     assert list(Path("wandb").glob("offline-run-*"))
 
 

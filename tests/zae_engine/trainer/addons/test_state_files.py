@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from zae_engine.trainer import weights
 from zae_engine.trainer.addons import state_files
 
 
@@ -76,7 +77,7 @@ def test_a_poisoned_pickle_is_refused_and_not_run(tmp_path, evil):
         state_files.read_zae(tmp_path / "optimizer.zae")
     torch.save({"weight": evil(tmp_path / "ran")}, tmp_path / "model.ckpt")
     with pytest.raises(ValueError, match=r"model.ckpt' is no ckpt file of weights"):
-        state_files.read_model(tmp_path / "model.ckpt", "ckpt")
+        weights.read(tmp_path / "model.ckpt", "ckpt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -90,7 +91,7 @@ def test_what_is_no_state_file_gives_an_error_that_names_it(tmp_path, content):
         state_files.read_zae(file)
     for save_format in state_files.FORMATS:
         with pytest.raises(ValueError, match=rf"state' is no {save_format} file"):
-            state_files.read_model(file, save_format)
+            weights.read(file, save_format)
 
 
 def test_states_of_all_kinds_come_back(tmp_path):

@@ -44,7 +44,12 @@ def saved(request, make, loader, tmp_path):
 
 
 def test_files_have_the_names_of_0_7_6_and_nothing_is_left_beside(saved):
-    assert sorted(os.listdir(saved.save_path)) == [f"model.{saved.save_format}", "optimizer.zae", "scheduler.zae"]
+    assert sorted(os.listdir(saved.save_path)) == [
+        f"model.{saved.save_format}",
+        "optimizer.zae",
+        "scheduler.zae",
+        "trainer.zae",
+    ]
 
 
 def test_a_new_trainer_loads_what_was_saved(saved, make, loader):
@@ -103,7 +108,7 @@ def test_overridden_methods_are_honoured_in_a_subclass_and_in_a_further_add_on(m
 def test_what_a_trainer_does_not_have_is_neither_saved_nor_wanted(make, loader, tmp_path):
     trainer = make(Saving, save_path=str(tmp_path))
     trainer.run(1, loader)
-    assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae"]
+    assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae", "trainer.zae"]
     trainer.load_state()
     tester = make(Saving, optimizer=None, mode="test", save_path=str(tmp_path))
     tester.load_state()
@@ -182,4 +187,4 @@ def test_a_failed_write_leaves_the_old_file(make, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         trainer.save_state()
     assert (tmp_path / "model.ckpt").read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae"]
+    assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae", "trainer.zae"]

@@ -1,0 +1,119 @@
+"""SIGTERM, by which a cluster takes a machine back: save the state and stop, if the trainer has a StateManagerAddon."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+STEPS_BETWEEN_AGREEMENTS = 20
+"""In several processes: after how many steps they ask each other whether one of them is to stop."""
+
+
+class Terminated(BaseException):
+    """A run was stopped by SIGTERM, its state saved; `Trainer.run` makes a `SystemExit` of it."""
+
+
+class Termination:
+    """Waits for SIGTERM during a run, and stops it between two batches.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        A trainer with ``StateManagerAddon``.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._is_requested = False
+        self._steps = 0
+
+    def request(self, number: int, frame: Any) -> None:
+        """Have the run stop, and the processes that it has started: the handler of the signal."""
+        self._is_requested = True
+        for process in multiprocessing.active_children():
+            if process.name.startswith("zae-engine rank") and process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+
+    def batch_done(self) -> None:
+        """Save and raise `Terminated`, if the run is to stop; in all processes after the same batch."""
+        if self._is_due():
+            self.save()
+            raise Terminated
+
+    def _is_due(self) -> bool:
+        world = self._trainer._zae_state.world
+        if world is None:
+            return self._is_requested
+        if self._trainer.mode != "train":  # the ranks test different numbers of batches
+            return False
+        self._steps += 1
+        if self._steps % STEPS_BETWEEN_AGREEMENTS != 1:
+            return False
+        return any(world.gather_ints(int(self._is_requested)))
+
+    def save(self) -> None:
+        """Save the state, unless that was done."""
+        trainer: Any = self._trainer
+        trainer._save_before_stopping()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the signal has come."""
+        return self._is_requested
+
+
+@contextmanager
+def watched(trainer: Trainer) -> Iterator[None]:
+    """Wait for SIGTERM within, if the trainer can save its state; afterwards end as the signal asks to.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer.
+
+    Raises
+    ------
+    SystemExit
+        With 143, where the signal has come and nobody else handles it. A handler of the user's own is called instead,
+        once the state is saved.
+    """
+    previous, state = signal.getsignal(signal.SIGTERM), trainer._zae_state
+    if (
+        not hasattr(trainer, "_save_before_stopping")
+        or state.termination is not None  # a run within a run
+        or threading.current_thread() is not threading.main_thread()
+        or previous in (None, signal.SIG_IGN)
+    ):
+        yield
+        return
+    termination = state.termination = Termination(trainer)
+    signal.signal(signal.SIGTERM, termination.request)
+    stopped = False
+    try:
+        yield
+    except Terminated:
+        stopped = True
+        if state.world is not None and state.world.launcher == "trainer":  # the process that waits for us ends
+            raise
+    finally:
+        state.termination = None
+        signal.signal(signal.SIGTERM, previous)
+    if termination.is_requested and not stopped:  # behind the last batch
+        termination.save()
+    if termination.is_requested or stopped:
+        if callable(previous):
+            previous(signal.SIGTERM, sys._getframe())
+        else:
+            raise SystemExit(128 + signal.SIGTERM)
+    else:
+        trainer._forget_stop()  # type: ignore[attr-defined]  # the add-on's

@@ -3,8 +3,8 @@
 >>> from zae_engine.trainer import Trainer
 >>> from zae_engine.schedulers import CosineAnnealingScheduler
 
-What 0.7.6 offered at the root is here too (``zae_engine.Trainer``, ``zae_engine.accuracy``, …) and is imported when it is
-asked for. Its networks, layers, losses and data come from a copy of 0.7.6; see `zae_engine.legacy`.
+What 0.7.6 offered at the root is here too (``zae_engine.Trainer``, ``zae_engine.accuracy``, …) and is imported when it
+is asked for. Its networks, layers, losses and data come from a copy of 0.7.6; see `zae_engine.legacy`.
 """
 
 import sys as _sys

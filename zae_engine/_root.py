@@ -28,9 +28,7 @@ _LEGACY = {
         *("BasicBlock", "Bottleneck", "CBAM1d", "ClippedReLU", "DynOPool", "GumbelSoftMax", "Inv1d", "Residual"),
         *("SE1d", "SKConv1D", "blocks", "layers"),
     ),
-    "loss": (
-        *("ArcFaceLoss", "GIoU", "IoU", "angular", "compute_gram_matrix", "cross_entropy", "mIoU", "norm"),
-    ),
+    "loss": (*("ArcFaceLoss", "GIoU", "IoU", "angular", "compute_gram_matrix", "cross_entropy", "mIoU", "norm"),),
     "operation": ("MorphologicalLayer", "Run", "RunLengthCodec", "RunList", "arg_nearest", "run_length"),
     "examples": ("classification1D", "classification_1dim", "segmentation1D", "segmentation_1dim"),
 }

@@ -100,8 +100,8 @@ def _writable_home() -> str:
         if os.path.isdir(home) and os.access(home, os.W_OK):
             return home
     raise LegacyError(
-        f"{' and '.join(homes)} cannot be written to. Unpack the wheel of zae-engine {places.VERSION} into a folder of "
-        f"yours (`pip install --no-deps --target FOLDER zae-engine=={places.VERSION}`), and set {places.VARIABLE}=FOLDER."
+        f"{' and '.join(homes)} cannot be written to. Put zae-engine {places.VERSION} into a folder of yours, "
+        f"`pip install --no-deps --target FOLDER zae-engine=={places.VERSION}`, and set {places.VARIABLE}=FOLDER."
     )
 
 
@@ -138,7 +138,7 @@ def _check(wheel: str) -> None:
         raise LegacyError(f"{wheel} cannot be read ({error}); the file {WHEEL} was expected.") from error
     if digest != SHA256:
         raise LegacyError(
-            f"{wheel} has the checksum {digest}, not {SHA256}: it is not {WHEEL} as it stands on PyPI, and was not used."
+            f"{wheel} has the checksum {digest}, not {SHA256}: it is not {WHEEL} as it stands on PyPI, and is not used."
         )
 
 

@@ -16,8 +16,8 @@ PACKAGE = __name__.partition(".")[0]
 class LegacyFinder:
     """A finder for `sys.meta_path` that knows the packages of 0.7.6 which this package does not have.
 
-    It stands before Python's own finder, so that files of 0.7.6 which a failed uninstallation has left within this package
-    are never imported. Everything else, down to reading files and resources, is left to Python's.
+    It stands before Python's own finder, so that files of 0.7.6 which a failed uninstallation has left within this
+    package are never imported. Everything else, down to reading files and resources, is left to Python's.
     """
 
     def find_spec(

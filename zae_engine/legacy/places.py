@@ -27,8 +27,8 @@ PARTS = {
 def find() -> str | None:
     """Return the folder of the copy's ``zae_engine`` package, or None if there is no copy.
 
-    The environment variable ``ZAE_ENGINE_LEGACY`` decides if it is set; else the folders of `homes` are looked through.
-    It is looked up anew each time, so that a copy can be installed while Python runs.
+    The environment variable ``ZAE_ENGINE_LEGACY`` decides if it is set; else the folders of `homes` are searched. This is
+    done anew each time, so that a copy can be installed while Python runs.
     """
     given = os.environ.get(VARIABLE)
     if given:
@@ -38,7 +38,7 @@ def find() -> str | None:
 
 
 def homes() -> list[str]:
-    """Return the folders in which the copy's folder may lie: the package's own if it is installed, the environment's."""
+    """Return the folders in which the copy's folder may lie: the package's if it is installed, the environment's."""
     import sysconfig
 
     beside, environment = os.path.dirname(HERE), sysconfig.get_path("purelib")

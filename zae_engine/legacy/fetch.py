@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import glob
 import hashlib
 import os
 import shutil
@@ -59,7 +61,7 @@ def install(wheel: str | None = None) -> str:
 
 
 def remove() -> list[str]:
-    """Delete the copies that `install` has put there, and return their folders.
+    """Delete the copies that `install` has put there, and what killed commands have left; return the copies' folders.
 
     Raises
     ------
@@ -68,6 +70,8 @@ def remove() -> list[str]:
     """
     removed = []
     for home in places.homes():
+        for killed in glob.glob(os.path.join(glob.escape(home), f"{BESIDE}*")):
+            shutil.rmtree(killed, ignore_errors=True)
         folder = os.path.join(home, places.FOLDER)
         if not os.path.isdir(folder):
             continue
@@ -81,17 +85,21 @@ def remove() -> list[str]:
 
 
 def is_whole(folder: str) -> bool:
-    """Whether all files of the wheel lie in a folder, with the sizes they had in it."""
+    """Whether all files of the wheel lie in a folder, as they were in it."""
     record = os.path.join(folder, f"zae_engine-{places.VERSION}.dist-info", "RECORD")
     try:
         with open(record, encoding="utf-8", newline="") as file:
-            return all(
-                os.path.getsize(os.path.join(folder, name)) == int(size or -1)
-                for name, digest, size in csv.reader(file)
-                if digest
-            )
+            expected = {name: digest for name, digest, _ in csv.reader(file) if digest}
+        return all(_digest(os.path.join(folder, name)) == digest for name, digest in expected.items())
     except (OSError, ValueError):
         return False
+
+
+def _digest(path: str) -> str:
+    """Return a file's checksum as wheels record it."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read()).digest()
+    return f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def _writable_home() -> str:

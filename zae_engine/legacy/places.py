@@ -27,8 +27,8 @@ PARTS = {
 def find() -> str | None:
     """Return the folder of the copy's ``zae_engine`` package, or None if there is no copy.
 
-    The environment variable ``ZAE_ENGINE_LEGACY`` decides if it is set; else the folders of `homes` are searched. This is
-    done anew each time, so that a copy can be installed while Python runs.
+    The environment variable ``ZAE_ENGINE_LEGACY`` decides if it is set; else the folders of `homes` are searched. This
+    is done anew each time, so that a copy can be installed while Python runs.
     """
     given = os.environ.get(VARIABLE)
     if given:

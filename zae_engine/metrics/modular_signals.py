@@ -72,24 +72,24 @@ class SignalToNoise(Metric):
     full_state_update = False
     higher_is_better = True
 
+    signal: torch.Tensor
+    noise: torch.Tensor
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.signal, self.noise = RMS(), RMS()
+        self.add_state("signal", torch.zeros(2), dist_reduce_fx="sum")  # the sum of squares, and how many
+        self.add_state("noise", torch.zeros(2), dist_reduce_fx="sum")
 
     def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
         """Add a batch."""
-        self.signal.update(preds)
-        self.noise.update(target)
+        for state, values in ((self.signal, preds), (self.noise, target)):
+            state[0] += values.detach().float().square().sum()
+            state[1] += values.numel()
 
     def compute(self) -> torch.Tensor:
         """Return a scalar, in dB."""
-        return 20 * torch.log10(self.signal.compute() / (self.noise.compute() + EPS))
-
-    def reset(self) -> None:
-        """Forget all batches."""
-        super().reset()
-        self.signal.reset()
-        self.noise.reset()
+        signal, noise = ((state[0] / state[1]).sqrt() for state in (self.signal, self.noise))
+        return 20 * torch.log10(signal / (noise + EPS))
 
 
 class PeakSignalToNoise(Metric):

@@ -45,7 +45,7 @@ def same(theirs: Any, ours: Any, exact: bool) -> bool:
         return torch.equal(theirs, ours) if exact else torch.allclose(theirs, ours, rtol=1e-5, equal_nan=True)
     if isinstance(theirs, np.ndarray):
         return theirs.dtype == ours.dtype and np.array_equal(theirs, ours)
-    if isinstance(theirs, float) and not exact:
+    if isinstance(theirs, (float, np.floating)) and not exact:
         return isinstance(ours, float) and theirs == pytest.approx(ours, rel=1e-4, abs=1e-6)
     return theirs == ours
 

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _install(wheel: str | None) -> int:
     print(f"zae-engine {places.VERSION} is in {fetch.install(wheel)}.")
-    return _status() if os.environ.get(places.VARIABLE) or places.leftovers() else 0
+    return _status()
 
 
 def _remove() -> int:
@@ -70,6 +70,8 @@ def _status() -> int:
         if not given and not fetch.is_whole(os.path.dirname(found)):
             print(f"Files of it are missing or have been changed; `{hints.INSTALL}` replaces it.")
             found = None
+        for sentence in hints.not_importable():
+            print(sentence)
     for path in places.leftovers():
         print(
             f"{path} is left over from another installation and is not used: delete it and reinstall zae-engine, "

@@ -25,6 +25,13 @@ REQUIREMENTS = {  # what modules of 0.7.6 import, and what pip calls it; version
     "wfdb": "wfdb>=4.1.2,<5",
 }
 
+NEEDS = {  # what has to be there for a part to be imported; single modules of a part may need more
+    "utils": ("PIL", "nibabel", "wfdb"),
+    "loss": ("PIL", "nibabel", "wfdb"),
+    "data": ("fastparquet", "pandas", "scipy", "sklearn"),
+    "examples": ("fastparquet", "pandas", "scipy", "sklearn"),
+}
+
 
 def no_copy(name: str) -> str:
     """Say that there is no copy of 0.7.6 for a module, ``zae_engine.models`` for instance."""
@@ -52,12 +59,22 @@ def not_in_copy(name: str, copy: str) -> str:
 
 def needs(module: str, missing: str) -> str:
     """Say that a module of 0.7.6 needs a package that is not installed."""
-    requirement = REQUIREMENTS.get(missing, missing)
-    quoted = f'"{requirement}"' if any(sign in requirement for sign in "<>=") else requirement
     return (
         f"{module} of zae-engine {places.VERSION} needs {missing}, which is not installed: "
-        f"`pip install {quoted}` brings it."
+        f"`pip install {_requirement(missing)}` brings it."
     )
+
+
+def not_importable() -> list[str]:
+    """Say which parts of a copy need packages that are not installed, a sentence each."""
+    from importlib.util import find_spec
+
+    missing = {part: [name for name in names if find_spec(name) is None] for part, names in NEEDS.items()}
+    return [
+        f"{part} needs {', '.join(names)}, not installed here: `pip install {' '.join(map(_requirement, names))}`."
+        for part, names in missing.items()
+        if names
+    ]
 
 
 def importing() -> bool:
@@ -72,6 +89,12 @@ def importing() -> bool:
 def from_import() -> bool:
     """Whether a module's ``__getattr__``, two calls up, is asked by ``from <module> import <name>``."""
     return _name(_caller(3)) == "_handle_fromlist"
+
+
+def _requirement(name: str) -> str:
+    """Return what to give to pip for a module, in quotes where a shell needs them."""
+    requirement = REQUIREMENTS.get(name, name)
+    return f'"{requirement}"' if any(sign in requirement for sign in "<>=") else requirement
 
 
 def _caller(depth: int) -> FrameType | None:

@@ -55,18 +55,21 @@ class Environment:
         return self.run("-m", "zae_engine.legacy", *arguments, **options)
 
 
-@pytest.fixture(scope="session")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of links to what is installed where the tests run."""
-    folder = tmp_path_factory.mktemp("others")
+def link_others(folder: Path, *absent: str) -> Path:
+    """Fill a folder with links to what is installed where the tests run, but for some packages."""
     for entry in map(Path, sys.path):
         if not any(entry.glob("*.dist-info")):
             continue
         for path in entry.iterdir():
             link = folder / path.name
-            if not path.name.startswith(ABSENT) and path.suffix != ".pth" and not link.is_symlink():
+            if not path.name.startswith((*ABSENT, *absent)) and path.suffix != ".pth" and not link.is_symlink():
                 link.symlink_to(path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return link_others(tmp_path_factory.mktemp("others"))
 
 
 @pytest.fixture(scope="session")

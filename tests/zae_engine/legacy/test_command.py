@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.zae_engine.legacy.conftest import Environment
+from tests.zae_engine.legacy.conftest import Environment, link_others
 from zae_engine.legacy import fetch
 
 FIND = "from zae_engine import legacy; print(legacy.find())"
@@ -36,7 +36,10 @@ def test_install_downloads_status_tells_remove_deletes(environment):
     assert done.stdout == "There is no copy of zae-engine 0.7.6; `python -m zae_engine.legacy install` fetches it.\n"
 
     copy = environment.packages / "zae_engine_legacy"
-    assert environment.legacy("install").stdout == f"zae-engine 0.7.6 is in {copy}.\n"
+    told = environment.legacy("install").stdout.splitlines()
+    assert told[0] == f"zae-engine 0.7.6 is in {copy}."
+    assert told[1].endswith(f"examples come from {copy}/zae_engine.")
+    assert len(told) == 2
     assert folders(environment) == sorted([*before, "zae_engine_legacy"])
     assert (copy / "zae_engine" / "models" / "__init__.py").stat().st_mode & 0o044 == 0o044  # others may read it
     assert "zae_engine_legacy" in environment.legacy("status").stdout
@@ -53,6 +56,18 @@ def test_install_downloads_status_tells_remove_deletes(environment):
     assert environment.legacy("remove").stdout == f"Deleted {copy}.\n"
     assert folders(environment) == before
     assert environment.legacy("remove").stdout == "There is no copy to delete.\n"
+
+
+def test_packages_that_the_copy_needs_and_that_are_missing_are_named(ours, upstream, tmp_path):
+    (tmp_path / "others").mkdir()
+    environment = Environment(tmp_path / "env", link_others(tmp_path / "others", "nibabel", "fastparquet"))
+    environment.install(ours)
+    told = environment.legacy("install", str(upstream)).stdout
+    assert 'loss needs nibabel, not installed here: `pip install "nibabel>=5.1"`.' in told
+    assert "data needs fastparquet, not installed here: `pip install fastparquet`." in told
+    done = environment.run("-c", "import zae_engine.loss", check=False)
+    expected = "zae_engine.utils.io of zae-engine 0.7.6 needs nibabel, which is not installed: `pip install"
+    assert f'ModuleNotFoundError: {expected} "nibabel>=5.1"` brings it.' in done.stderr
 
 
 def test_a_damaged_copy_is_told_of_and_replaced(environment, upstream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -82,6 +83,21 @@ def test_an_editable_installation_of_ours_in_place_of_upstream_and_back(fresh, u
 
     environment.install(upstream)
     check_that_it_is(upstream, environment)
+
+
+def test_the_recipe_of_the_readme_ports_an_example_of_upstream(fresh, upstream):
+    [recipe] = re.findall(r"```bash\n([^`]*zae_engine.legacy install[^`]*)```", (ROOT / "README.md").read_text())
+    lines = [line.split("#")[0].split() for line in recipe.splitlines()]
+    assert len(lines) <= 5
+    environment = fresh()
+    environment.install(upstream)
+    for program, *arguments in lines:
+        if program == "pip":
+            environment.run("-m", "pip", *(str(ROOT) if word == "." else word for word in arguments))
+        else:
+            done = environment.run(*arguments)
+    assert "# of data: 10" in done.stdout  # what the example prints
+    assert "0.7.6" not in environment.code(STATE)
 
 
 def test_files_that_a_user_has_left_in_upstreams_folders_are_told_of_and_not_imported(fresh, ours, upstream):

@@ -85,11 +85,6 @@ assert importlib.reload(cnn) is cnn
     bridged.code(code)
 
 
-def test_an_example_runs_as_a_program(bridged):
-    done = bridged.run("-m", "zae_engine.examples.segmentation1D", variables={"MPLBACKEND": "agg"})
-    assert "# of data: 10" in done.stdout
-
-
 def test_sample_data_is_found(bridged):
     code = """
 from zae_engine.utils import example_ecg, EPS

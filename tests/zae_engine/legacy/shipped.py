@@ -7,6 +7,8 @@ import importlib.util
 import io
 import random
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +70,33 @@ def record_inference(trainer_class: Any) -> list[list[torch.Tensor]]:
     return returned
 
 
+@contextlib.contextmanager
+def torchvision_or_stand_in() -> Iterator[None]:
+    """Let the diffusion example be imported: torchvision is for its MNIST and its drawing, which are not used here."""
+    if importlib.util.find_spec("torchvision") is not None:
+        yield
+        return
+    names = ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.utils")
+    modules = {name: types.ModuleType(name) for name in names}
+    for name in ("datasets", "transforms", "utils"):
+        setattr(modules["torchvision"], name, modules[f"torchvision.{name}"])
+    modules["torchvision.utils"].make_grid = None
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 def diffusion() -> dict[str, Any]:
     """The diffusion trainer, as the example builds it, on small synthetic images.
 
     But for the collator's keys: with those that are shipped the example fails in its first step, in 0.7.6 itself.
     """
-    if importlib.util.find_spec("torchvision") is None:
-        # The example imports it for MNIST and for drawing, neither of which is used here.
-        sys.path.insert(0, str(FOLDER / "stand_in"))
+    with torchvision_or_stand_in():
+        from zae_engine.examples import ddpm_mnist as example
     from zae_engine.data import CollateBase
-    from zae_engine.examples import ddpm_mnist as example
     from zae_engine.nn_night.blocks import UNetBlock
 
     from zae_engine.schedulers import CosineAnnealingScheduler, SchedulerChain, WarmUpScheduler
@@ -147,8 +166,6 @@ def main(which: str, file: str) -> None:
     folder = oracle.fetch()
     if which == "upstream":
         oracle.install(folder)
-    else:
-        import lightning.pytorch  # noqa: F401  # before a stand-in for torchvision is there to be found
     torch.set_num_threads(1)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         found = {**cores(), **command_line_script(folder / "zae_cli" / "example_script.py"), **diffusion()}

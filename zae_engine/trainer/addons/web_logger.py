@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -187,5 +188,11 @@ def _adapter(name: str) -> Any:
 
 
 def _close(run: Any, close: Callable[[Any], None]) -> None:
-    if run.is_live():
-        close(run)
+    """Close a run that is still open, when it is let go or the program ends: nothing waits for an exception there."""
+    try:
+        if run.is_live():
+            close(run)
+    except Exception as error:
+        warnings.warn(
+            f"A run of {type(run).__module__} was not closed ({type(error).__name__}: {error}).", stacklevel=2
+        )

@@ -21,6 +21,7 @@ from .callbacks import BarValues, EpochBooks
 from .devices import placement_arguments
 from .lean import LeanTrainer
 from .loaders import ExactLoader
+from .loggers.guard import guarded
 from .moving import move
 from .precision import precision_for
 from .processes import adopt, run_in_processes
@@ -220,6 +221,8 @@ class _Surroundings:
             # Lightning leaves SIGINT ignored after a Ctrl-C.
             self._stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         self._stack.enter_context(quiet())
+        loggers = _instances(self._facade.loggers, Logger)
+        self._stack.enter_context(guarded(loggers, self._facade._zae_state.feed.tell_of_failure))
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stack.close()

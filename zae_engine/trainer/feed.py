@@ -114,13 +114,17 @@ class LoggerFeed:
         try:
             getattr(logger, method)(*arguments)
         except Exception as error:
-            if not any(logger is failed for failed in self._failed):
-                self._failed.append(logger)
-                warnings.warn(
-                    f"{type(logger).__name__}.{method} failed ({type(error).__name__}: {error}). Training goes on, but "
-                    f"what cannot be logged is lost to this logger; the trainer's own records have it.",
-                    stacklevel=2,
-                )
+            self.tell_of_failure(logger, method, error)
+
+    def tell_of_failure(self, logger: Any, method: str, error: Exception) -> None:
+        """Warn of a logger that fails, the first time."""
+        if not any(logger is failed for failed in self._failed):
+            self._failed.append(logger)
+            warnings.warn(
+                f"{type(logger).__name__}.{method} failed ({type(error).__name__}: {error}). Training goes on, but "
+                f"what cannot be logged is lost to this logger; the trainer's own records have it.",
+                stacklevel=2,
+            )
 
 
 def loggers_of(trainer: Trainer) -> list[Any]:

@@ -109,8 +109,8 @@ def report(epochs: int, steps: int, begin: float, notes: list) -> str:
     records = (notes[-1][4].get("trainer.zae", 0) - notes[every - 1][4].get("trainer.zae", 0)) / 1e6
     lines += [
         "",
-        f"Second half against the first: {ratio:.2f} of the time a step. Memory since epoch {every}: {grown:+.1f} MB; "
-        f"the records, the loss of every step among them, have grown by {records:.1f} MB in trainer.zae.",
+        f"Second half against the first: {ratio:.2f} of the time for a step. Memory since epoch {every}: "
+        f"{grown:+.1f} MB; the records, the loss of every step among them, have grown by {records:.1f} MB in trainer.zae.",
     ]
     return "\n".join(lines)
 

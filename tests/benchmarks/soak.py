@@ -110,7 +110,7 @@ def report(epochs: int, steps: int, begin: float, notes: list) -> str:
     lines += [
         "",
         f"Second half against the first: {ratio:.2f} of the time for a step. Memory since epoch {every}: "
-        f"{grown:+.1f} MB; the records, the loss of every step among them, have grown by {records:.1f} MB in trainer.zae.",
+        f"{grown:+.1f} MB; the records, with the loss of each step, have grown by {records:.1f} MB in trainer.zae.",
     ]
     return "\n".join(lines)
 
@@ -126,8 +126,9 @@ def draw(steps: int, begin: float, notes: list, filename: Path) -> None:
     above.set(
         ylabel="time of a step, µs", ylim=(0, None), title=f"{len(notes)} epochs of {steps} steps, all add-ons on"
     )
-    below.plot(range(1, len(micros) + 1), [memory for _, memory, *_ in notes])
-    below.set(ylabel="memory of the process, MB", xlabel="epoch", ylim=(0, None))
+    memory = [memory for _, memory, *_ in notes]
+    below.plot(range(1, len(memory) + 1), memory)
+    below.set(ylabel="memory of the process, MB", xlabel="epoch", ylim=(0, 1.25 * max(memory)))
     figure.savefig(filename, dpi=100)
 
 

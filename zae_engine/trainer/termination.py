@@ -64,7 +64,7 @@ class Termination:
     def save(self) -> None:
         """Save the state, unless that was done."""
         trainer: Any = self._trainer
-        trainer._save_before_stopping()
+        trainer._zae_save_before_stopping()
 
     @property
     def is_requested(self) -> bool:
@@ -89,7 +89,7 @@ def watched(trainer: Trainer) -> Iterator[None]:
     """
     previous, state = signal.getsignal(signal.SIGTERM), trainer._zae_state
     if (
-        not hasattr(trainer, "_save_before_stopping")
+        not hasattr(trainer, "_zae_save_before_stopping")
         or state.termination is not None  # a run within a run
         or threading.current_thread() is not threading.main_thread()
         or previous in (None, signal.SIG_IGN)
@@ -116,4 +116,4 @@ def watched(trainer: Trainer) -> Iterator[None]:
         else:
             raise SystemExit(128 + signal.SIGTERM)
     else:
-        trainer._forget_stop()  # type: ignore[attr-defined]  # the add-on's
+        trainer._zae_forget_stop()  # type: ignore[attr-defined]  # the add-on's

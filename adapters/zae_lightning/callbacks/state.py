@@ -39,7 +39,7 @@ class StateCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Complete what was saved in this epoch: Lightning calls this when all other callbacks are done with it."""
-        self._facade._complete_state()
+        self._facade._zae_complete_state()
 
     def state_dict(self) -> dict[str, Any]:
         """Return path and score, for Lightning's own checkpoints."""

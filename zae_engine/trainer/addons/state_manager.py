@@ -84,7 +84,7 @@ class StateManagerAddon(AddOnBase):
                 better = bool(super().check_better(cur_epoch, cur_loss))
                 if self._zae_state.ending is not None:
                     self._zae_state.ending = {**self._zae_state.ending, "better": better}
-                if better or self._is_overdue(cur_loss):
+                if better or self._zae_is_overdue(cur_loss):
                     saved_loss, self.saved_loss = self.saved_loss, float(cur_loss)
                     try:
                         self.save_state()
@@ -101,7 +101,7 @@ class StateManagerAddon(AddOnBase):
                         )
                 return better
 
-            def _is_overdue(self, cur_loss: float) -> bool:
+            def _zae_is_overdue(self, cur_loss: float) -> bool:
                 """Whether the best state could not be saved, and this one is better than what the files hold."""
                 saved_loss = math.inf if self.saved_loss is None else self.saved_loss
                 return self._zae_saving.has_failed and math.isfinite(cur_loss) and cur_loss < saved_loss
@@ -111,9 +111,9 @@ class StateManagerAddon(AddOnBase):
 
                 While `save_state` works, this is where the new file is to be written.
                 """
-                return os.path.join(self._zae_saving.staged or os.fspath(self.save_path), self._state_files()[part])
+                return os.path.join(self._zae_saving.staged or os.fspath(self.save_path), self._zae_file_names()[part])
 
-            def _state_files(self) -> dict[str, str]:
+            def _zae_file_names(self) -> dict[str, str]:
                 return {
                     "model": f"model.{self.save_format}",
                     "optimizer": "optimizer.zae",
@@ -135,7 +135,7 @@ class StateManagerAddon(AddOnBase):
                     return
                 rest = {**resume.state_of(self), "checkpoint": resume.callbacks_of(self), "saved_loss": self.saved_loss}
                 saving, folder = self._zae_saving, StateFolder(self.save_path)
-                with folder.saving(outdated=self._state_files().values()) as staged:
+                with folder.saving(outdated=self._zae_file_names().values()) as staged:
                     saving.staged = staged
                     try:
                         self.save_model(self.state_file("model"))
@@ -144,14 +144,14 @@ class StateManagerAddon(AddOnBase):
                     finally:
                         saving.staged = None
                     content = saved_state.write_rest(folder, staged, rest)
-                self._forget_stop()
+                self._zae_forget_stop()
                 saving.to_complete = content if self._zae_state.ending is not None else None
 
-            def _save_before_stopping(self) -> None:
+            def _zae_save_before_stopping(self) -> None:
                 """Save what is now: beside the best state, or as the state if there is none yet."""
                 path = self.save_path
                 if self.saved_loss is not None:
-                    self.save_path = self._path_if_stopped()
+                    self.save_path = self._zae_path_if_stopped()
                 try:
                     self.save_state()
                 except Exception as error:
@@ -165,15 +165,15 @@ class StateManagerAddon(AddOnBase):
                 finally:
                     self.save_path = path
 
-            def _path_if_stopped(self) -> str:
+            def _zae_path_if_stopped(self) -> str:
                 return os.path.join(self.save_path, "stopped")
 
-            def _forget_stop(self) -> None:
+            def _zae_forget_stop(self) -> None:
                 """Remove the state of a run that was stopped: there is a later one, or the run has been completed."""
                 if ranks.is_first(self):
-                    shutil.rmtree(self._path_if_stopped(), ignore_errors=True)
+                    shutil.rmtree(self._zae_path_if_stopped(), ignore_errors=True)
 
-            def _complete_state(self) -> None:
+            def _zae_complete_state(self) -> None:
                 """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
                 content, self._zae_saving.to_complete = self._zae_saving.to_complete, None
                 if content is not None and self.callbacks[1:]:
@@ -210,9 +210,9 @@ class StateManagerAddon(AddOnBase):
                 ValueError
                     If a file cannot be read, does not fit, or is of another save than the others.
                 """
-                names = self._state_files()
+                names = self._zae_file_names()
                 names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
-                stopped = StateFolder(self._path_if_stopped())
+                stopped = StateFolder(self._zae_path_if_stopped())
                 folder = stopped if stopped.names() else StateFolder(self.save_path)
                 saved = saved_state.read(folder, names, self.save_format)
                 resume.load(self, saved.parts, saved.rest, saved.files)

@@ -18,6 +18,7 @@ from .protocol import Facade
 _OPTIMIZER_STEPS = "epoch_loop.automatic_optimization.optim_progress"
 _MANUAL_STEPS = "epoch_loop.manual_optimization.optim_step_progress"
 _BATCHES = "epoch_loop.batch_progress"
+_VALIDATION = "epoch_loop.val_loop.batch_progress"
 _EPOCH_LOOP = "epoch_loop.state_dict"
 
 
@@ -62,10 +63,14 @@ def now(facade: Facade) -> dict[str, int]:
     state = trainer.fit_loop.state_dict()
     epochs = state["epoch_progress"]["current"]
     is_ending = facade._zae_state.ending is not None
+    batches = state[_BATCHES]["total"]
+    in_a_batch = batches["processed"] > batches["completed"]  # Lightning has not counted it for the loggers yet
+    validated = is_ending and epochs["processed"] == epochs["completed"]
     return {
         **read(trainer),
+        "logged": state[_EPOCH_LOOP]["_batches_that_stepped"] + (in_a_batch or validated),
         "epochs": epochs["completed"] + 1 if is_ending else epochs["processed"],
-        "batches": state[_BATCHES]["total"]["processed"],
+        "batches": batches["processed"],
     }
 
 
@@ -89,7 +94,7 @@ def count_step(trainer: L.Trainer) -> None:
     progress.increment_completed()
 
 
-def carry_on(trainer: L.Trainer, counts: Mapping[str, int], batches: int | None = None) -> None:
+def carry_on(trainer: L.Trainer, counts: Mapping[str, int], underway: tuple[int, bool, bool] | None = None) -> None:
     """Let a fresh trainer count on from ``counts``; nothing happens if they are empty.
 
     Parameters
@@ -98,10 +103,11 @@ def carry_on(trainer: L.Trainer, counts: Mapping[str, int], batches: int | None 
         A trainer that has not run yet.
     counts : mapping of str to int
         What `read` gave after the run before.
-    batches : int, optional
-        How many batches of the next epoch are done, if it is gone on with in its middle.
+    underway : tuple, optional
+        How many batches of the next epoch are done, if it is gone on with in its middle; whether these were all; and
+        whether the validation that may be due behind them is over.
     """
-    if not counts.get("epochs") and not counts.get("steps") and not batches:
+    if not counts.get("epochs") and not counts.get("steps") and underway is None:
         return
     state = trainer.fit_loop.state_dict()
     for part in ("total", "current"):
@@ -109,11 +115,15 @@ def carry_on(trainer: L.Trainer, counts: Mapping[str, int], batches: int | None 
     _fill(state[_BATCHES]["total"], counts.get("batches", 0))
     _fill(state[_OPTIMIZER_STEPS]["optimizer"]["step"]["total"], counts.get("steps", 0))
     _fill(state[_MANUAL_STEPS]["total"], counts.get("steps", 0))
-    if batches is not None:
+    if underway is not None:
+        batches, is_over, has_validated = underway
         for part in ("total", "current"):
             for key in ("ready", "started"):
                 state["epoch_progress"][part][key] += 1
         _fill(state[_BATCHES]["current"], batches)
+        state[_BATCHES]["is_last_batch"] = is_over
+        if not has_validated:  # as if Lightning had been in the midst of it: then it runs it, if it is due
+            state[_VALIDATION]["total"].update(ready=1, started=1)
     state[_EPOCH_LOOP]["_batches_that_stepped"] = counts.get("logged", 0)
     trainer.fit_loop.load_state_dict(state)
 

@@ -34,10 +34,13 @@ class ExactLoader:
         self._length = _length(loader)
         self._batches: Iterator[Any] | None = None
         self._given = self._passed = 0
+        self._is_over = False
         self._before: Any = None
         self._grad_enabled = torch.is_grad_enabled()
 
     def __iter__(self) -> Iterator[Any]:
+        if self._is_over:  # nothing is drawn from it
+            return
         self._batches, self._given, self._passed = iter(self.loader), self._passed, 0
         while True:
             if self._length is None and self._is_stateful:
@@ -65,9 +68,13 @@ class ExactLoader:
             return None
         return self.loader.state_dict() if self._length is not None else self._before
 
-    def pass_over(self, batches: int) -> None:
-        """Count batches of the epoch that the loader, set to its state from before, does not give again."""
-        self._passed = batches
+    def pass_over(self, batches: int, are_all: bool) -> None:
+        """Count batches of the epoch that the loader, set to where it was, does not give again."""
+        self._passed, self._is_over = (0, True) if are_all else (batches, False)
+
+    def begin_epoch(self) -> None:
+        """Give all batches again: an epoch begins that was not gone on with."""
+        self._is_over = False
 
     def rest(self) -> Iterator[Any]:
         """Yield what the user's loader has beyond its length, if Lightning has taken all up to there."""

@@ -114,6 +114,8 @@ class StepModule(Amenities):
             self.hooks.progresses(self._position)
 
     def _position(self) -> tuple[int, Any] | None:
+        if self.trainer.is_last_batch:  # what follows needs nothing of the loader
+            return self.trainer.fit_loop.batch_idx + 1, None
         position = self._loader.position() if self._loader is not None else None
         return None if position is None else (self.trainer.fit_loop.batch_idx + 1, position)
 
@@ -191,7 +193,8 @@ class StepModule(Amenities):
         """Log a batch whose gradients were only accumulated, and count."""
         self._finish()
         if not self._tuning:
-            self.hooks.batch_done(batch)
+            is_whole_step = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+            self.hooks.batch_done(batch, is_step=is_whole_step and not self.trainer.is_last_batch)
             if self._loader is None:
                 self._log_step(outputs)
 
@@ -241,6 +244,8 @@ class StepModule(Amenities):
     @surfaces
     def on_train_epoch_start(self) -> None:
         """A training epoch begins."""
+        if self._loader is not None:
+            self._loader.begin_epoch()
         if not self._tuning:
             self.hooks.epoch_starts()
 

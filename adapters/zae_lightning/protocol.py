@@ -68,14 +68,17 @@ class Hooks(Protocol):
     def epoch_starts(self) -> None:
         """A training or test epoch begins."""
 
-    def resumes(self) -> int | None:
-        """Go on in the middle of an epoch that was loaded; return how many batches it had, or None."""
+    def resumes(self) -> tuple[int, bool, bool] | None:
+        """Go on in the middle of an epoch that was loaded.
+
+        Return how many batches it had, whether these were all, and whether a validation was over; or None.
+        """
 
     def progresses(self, position: Callable[[], tuple[int, Any] | None]) -> None:
         """Take what tells how many batches of the training epoch are done, and the loader's own state."""
 
-    def pop_checkpoint(self) -> Mapping[str, Any] | None:
-        """Return what has been loaded for the callbacks of this run, once."""
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """Return what has been loaded for the callbacks of this run, or None."""
 
     def state(self) -> dict[str, Any]:
         """Return the trainer's part of a checkpoint, plain values."""
@@ -124,8 +127,8 @@ class Hooks(Protocol):
     def run_alone(self, batch: Any) -> None:
         """Run a batch outside Lightning's loop."""
 
-    def batch_done(self, batch: Any) -> None:
-        """A batch is over; None where the loader gave None."""
+    def batch_done(self, batch: Any, is_step: bool = False) -> None:
+        """A batch is over; None where the loader gave None. The run may be stopped where ``is_step`` says so."""
 
     loader: Any
     """The training loader, or None."""

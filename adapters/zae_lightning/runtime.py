@@ -57,7 +57,7 @@ def fit(facade: Facade, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: A
         underway = hooks.resumes()
         counts.carry_on(trainer, done, underway)
         if underway is not None and train is not None:
-            train.pass_over(underway)
+            train.pass_over(*underway[:2])
         module = make_module(hooks, train, valid)
         tunes_batch_size = bool(_instances(facade.callbacks, BatchSizeFinder))
         try:

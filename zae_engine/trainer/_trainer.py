@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from torch import optim
@@ -234,11 +235,12 @@ class Trainer(Records, Placement):
         valid_loader = valid_loader if is_there(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
-        with termination.watched(self):
+        with termination.watched(self) if n_epoch else nullcontext():
             self._run(n_epoch, loader, valid_loader, kwargs)
 
     def _run(self, n_epoch: int, loader: Any, valid_loader: Any, kwargs: Mapping[str, Any]) -> None:
-        resume.resume_loaders(self, loader, valid_loader)
+        if self.mode == "train":
+            resume.resume_loaders(self, loader, valid_loader)
         if n_epoch and ranks.needs_processes(self):
             return launch(self, Trainer.run, n_epoch, loader, valid_loader, **kwargs)
         try:

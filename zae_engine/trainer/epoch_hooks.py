@@ -140,15 +140,15 @@ class EpochHooks:
             backward()
         self.trainer._zae_state.interrupts.hold()  # until `finish`
 
-    def resumes(self) -> int | None:
+    def resumes(self) -> tuple[int, bool, bool] | None:
         """Return None: only `run` goes on in the middle of an epoch."""
 
     def progresses(self, position: Callable[[], tuple[int, Any] | None]) -> None:
         """Do nothing, as above."""
 
-    def pop_checkpoint(self) -> Mapping[str, Any] | None:
-        """Return what has been loaded for the callbacks of this run, once."""
-        checkpoint: Mapping[str, Any] | None = (self.trainer._zae_state.to_resume or {}).pop("checkpoint", None)
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """Return what has been loaded for the callbacks of this run, or None."""
+        checkpoint: Mapping[str, Any] | None = (self.trainer._zae_state.to_resume or {}).get("checkpoint")
         return checkpoint
 
     def state(self) -> dict[str, Any]:
@@ -216,14 +216,19 @@ class EpochHooks:
             finally:
                 state.averaging = None
 
-    def batch_done(self, batch: Any) -> None:
-        """Count a batch that the loader gave; a ``None`` batch is passed over, but the bar moves."""
+    def batch_done(self, batch: Any, is_step: bool = False) -> None:
+        """Count a batch that the loader gave; a ``None`` batch is passed over, but the bar moves.
+
+        With ``is_step``, a training step is over which is not the last of its epoch, and the run may stop here.
+        """
         trainer = self.trainer
         if batch is not None:
             trainer._data_count(initial=trainer.batch_size is None)
         self.display.batch_done()
-        if trainer._zae_state.termination is not None:
-            trainer._zae_state.termination.batch_done()
+        if trainer._zae_state.to_resume is not None and trainer.mode == "train":
+            trainer._zae_state.to_resume = None  # all has been taken up
+        if is_step and trainer._zae_state.termination is not None:
+            trainer._zae_state.termination.step_done()
 
     # The moments of an epoch
 

@@ -50,9 +50,10 @@ def refusal(error: BaseException | None) -> OSError | None:
     if isinstance(error, OSError):
         return error
     if isinstance(error, RuntimeError):
-        if "PytorchStreamWriter failed" in str(error) or "file write failed" in str(error):
-            return OSError(str(error).splitlines()[0])
-        return refusal(error.__context__)
+        reason = refusal(error.__context__)
+        if reason is None and "inline_container" in str(error):  # torch's file writer, which does not say more
+            reason = OSError(str(error).splitlines()[0])
+        return reason
     return None
 
 

@@ -46,11 +46,31 @@ class RunHooks(EpochHooks):
         self._validated = False
         self._train_done = True  # no epoch is in hand
         self._laid_aside: Any = None
+        self._record: dict[str, Any] = {}
+        self._began = time.perf_counter()
+        self._has_validated_here = False
         self._mode_outside: str | None = None
         self._warned = False
 
-    def resumes(self) -> int | None:
-        """Go on in the middle of an epoch, if one was loaded and the loader can; return how many batches it had."""
+    def batch_done(self, batch: Any, is_step: bool = False) -> None:
+        """As `EpochHooks.batch_done`."""
+        if not self._validating:
+            self._has_validated_here = False
+        super().batch_done(batch, is_step)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """As `EpochHooks.restore`; the epochs go on from there."""
+        super().restore(state)
+        self._epoch = self.trainer.progress_checker.get_epoch() - 1
+
+    def resumes(self) -> tuple[int, bool, bool] | None:
+        """Go on in the middle of an epoch, if one was loaded and the loader can.
+
+        Returns
+        -------
+        tuple or None
+            How many batches the epoch had, whether these were all, and whether a validation was over there.
+        """
         trainer = self.trainer
         if not resume.can_go_on(trainer, self.loader):
             return None
@@ -66,7 +86,9 @@ class RunHooks(EpochHooks):
 
         def underway() -> dict[str, Any] | None:
             found = None if self._train_done or self._validating else position()
-            return None if found is None else resume.underway(self.trainer, *found)
+            if found is None:
+                return None
+            return resume.underway(self.trainer, *found, has_validated=self._has_validated_here)
 
         self.trainer._zae_state.underway = underway
 
@@ -91,7 +113,7 @@ class RunHooks(EpochHooks):
 
     def __exit__(self, *exception: object) -> None:
         self.trainer._zae_state.display = self._outer_display
-        self.trainer._zae_state.ending = self.trainer._zae_state.underway = self.trainer._zae_state.to_resume = None
+        self.trainer._zae_state.ending = self.trainer._zae_state.underway = None
         if self._validating:  # broken off by an exception
             self.trainer.mode = self._mode
             self._validating = False
@@ -117,7 +139,7 @@ class RunHooks(EpochHooks):
         self.trainer._zae_state.ending = None
         self._validated = False
         self.display.epoch = self._epoch + 1
-        self._record: dict[str, Any] = {}
+        self._record = {}
         self._began = time.perf_counter()
 
     def _results(self, metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -152,6 +174,7 @@ class RunHooks(EpochHooks):
         self.results.update({f"val_{key[5:]}": value for key, value in self.results.items() if key[:5] == "test_"})
         trainer.toggle(self._mode)
         self._validating, self._validated = False, True
+        self._has_validated_here = True
         if self._laid_aside is not None:
             log_train, display, ledger = self._laid_aside
             self._laid_aside = None
@@ -202,6 +225,8 @@ class RunHooks(EpochHooks):
         with self.trainer._zae_state.interrupts.held():
             self._close_books()
         self._epoch += 1
+        if self.trainer.mode == "train" and self.trainer._zae_state.termination is not None:
+            self.trainer._zae_state.termination.epoch_done()
 
     def _close_books(self) -> None:
         trainer, state = self.trainer, self.trainer._zae_state

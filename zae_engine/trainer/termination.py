@@ -23,7 +23,7 @@ class Terminated(BaseException):
 
 
 class Termination:
-    """Waits for SIGTERM during a run, and stops it between two batches.
+    """Waits for SIGTERM during a run, and stops it between two steps, or when a validation is over.
 
     Parameters
     ----------
@@ -44,27 +44,21 @@ class Termination:
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, number)
 
-    def batch_done(self) -> None:
-        """Save and raise `Terminated`, if the run is to stop; in all processes after the same batch."""
-        if self._is_due():
-            self.save()
-            raise Terminated
-
-    def _is_due(self) -> bool:
-        world = self._trainer._zae_state.world
-        if world is None:
-            return self._is_requested
-        if self._trainer.mode != "train":  # the ranks test different numbers of batches
-            return False
+    def step_done(self) -> None:
+        """Save and raise `Terminated`, if the run is to stop; in all processes after the same training step."""
         self._steps += 1
-        if self._steps % STEPS_BETWEEN_AGREEMENTS != 1:
-            return False
-        return any(world.gather_ints(int(self._is_requested)))
+        if self._trainer._zae_state.world is None or self._steps % STEPS_BETWEEN_AGREEMENTS == 1:
+            self._stop_if_requested()
 
-    def save(self) -> None:
-        """Save the state, unless that was done."""
-        trainer: Any = self._trainer
-        trainer._zae_save_before_stopping()
+    def epoch_done(self) -> None:
+        """As `step_done`, where the books of an epoch have been closed."""
+        self._stop_if_requested()
+
+    def _stop_if_requested(self) -> None:
+        world, trainer = self._trainer._zae_state.world, self._trainer
+        if any(world.gather_ints(int(self._is_requested))) if world is not None else self._is_requested:
+            trainer._zae_save_before_stopping()  # type: ignore[attr-defined]  # the add-on's
+            raise Terminated
 
     @property
     def is_requested(self) -> bool:
@@ -90,6 +84,7 @@ def watched(trainer: Trainer) -> Iterator[None]:
     previous, state = signal.getsignal(signal.SIGTERM), trainer._zae_state
     if (
         not hasattr(trainer, "_zae_save_before_stopping")
+        or trainer.mode != "train"  # testing has nothing to save
         or state.termination is not None  # a run within a run
         or threading.current_thread() is not threading.main_thread()
         or previous in (None, signal.SIG_IGN)
@@ -98,22 +93,18 @@ def watched(trainer: Trainer) -> Iterator[None]:
         return
     termination = state.termination = Termination(trainer)
     signal.signal(signal.SIGTERM, termination.request)
-    stopped = False
     try:
         yield
     except Terminated:
-        stopped = True
+        termination.request(signal.SIGTERM, None)  # it may have come to another process
         if state.world is not None and state.world.launcher == "trainer":  # the process that waits for us ends
             raise
     finally:
         state.termination = None
         signal.signal(signal.SIGTERM, previous)
-    if termination.is_requested and not stopped:  # behind the last batch
-        termination.save()
-    if termination.is_requested or stopped:
-        if callable(previous):
-            previous(signal.SIGTERM, sys._getframe())
-        else:
-            raise SystemExit(128 + signal.SIGTERM)
+    if not termination.is_requested:
+        trainer._zae_run_is_complete()  # type: ignore[attr-defined]  # the add-on's
+    elif callable(previous):
+        previous(signal.SIGTERM, sys._getframe())
     else:
-        trainer._zae_forget_stop()  # type: ignore[attr-defined]  # the add-on's
+        raise SystemExit(128 + signal.SIGTERM)

@@ -9,6 +9,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from .files import unreadable
 
@@ -29,7 +30,11 @@ def copy_of(model: torch.nn.Module) -> dict[str, Any]:
     state = model.state_dict()
     copied = state.copy()  # with the versions that state_dict() attaches; it may be the model's own dict
     for key, value in state.items():
-        if isinstance(value, torch.Tensor):
+        if isinstance(
+            value, (UninitializedParameter, UninitializedBuffer)
+        ):  # a lazy module that has not run has no values
+            del copied[key]
+        elif isinstance(value, torch.Tensor):
             value = value.detach()
             copied[key] = value.clone() if value.device.type == "cpu" else value.cpu()
         else:
@@ -112,7 +117,7 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str
     try:
         model.load_state_dict(state, strict=strict)
     except Exception as error:
-        model.load_state_dict(before)
+        model.load_state_dict(before, strict=False)  # lazy modules have none
         what = f"{os.fspath(filename)!r} does" if filename else "The weights in the buffer do"
         reason = " ".join(str(error).split())[:300]
         raise UnfitState(

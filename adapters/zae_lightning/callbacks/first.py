@@ -19,7 +19,7 @@ class EpochBooks(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Give callbacks what has been loaded for them; all have been set up by now, and none has begun."""
-        checkpoint = pl_module.hooks.pop_checkpoint()
+        checkpoint = pl_module.hooks.checkpoint()
         if checkpoint is not None:
             resume_callbacks(trainer, pl_module, checkpoint)
 

@@ -50,12 +50,15 @@ class Saving:
         Where the files of the save in hand are written.
     has_failed : bool
         Whether the latest save on a better loss has failed.
+    is_stopped : bool
+        Whether the trainer goes on from a state that SIGTERM stopped, or is that state.
     to_complete : dict or None
         What stands in ``trainer.zae`` of an epoch that is still ending.
     """
 
     staged: str | None = None
     has_failed: bool = False
+    is_stopped: bool = False
     to_complete: dict[str, Any] | None = None
 
 

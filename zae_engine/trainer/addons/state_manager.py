@@ -133,7 +133,7 @@ class StateManagerAddon(AddOnBase):
                 """
                 if not ranks.is_first(self):
                     return
-                rest = {**resume.state_of(self), "checkpoint": resume.callbacks_of(self), "saved_loss": self.saved_loss}
+                rest = {**resume.state_of(self), "checkpoint": resume.callbacks_of(self)}
                 saving, folder = self._zae_saving, StateFolder(self.save_path)
                 with folder.saving(outdated=self._zae_file_names().values()) as staged:
                     saving.staged = staged
@@ -149,11 +149,13 @@ class StateManagerAddon(AddOnBase):
 
             def _zae_save_before_stopping(self) -> None:
                 """Save what is now: beside the best state, or as the state if there is none yet."""
-                path = self.save_path
-                if self.saved_loss is not None:
+                path, there = self.save_path, StateFolder(self.save_path).names()
+                if any(name in there for name in self._zae_file_names().values()):
                     self.save_path = self._zae_path_if_stopped()
                 try:
+                    os.makedirs(self.save_path, exist_ok=True)
                     self.save_state()
+                    self._zae_saving.is_stopped = True
                 except Exception as error:
                     if refusal(error) is None:
                         raise
@@ -170,8 +172,13 @@ class StateManagerAddon(AddOnBase):
 
             def _zae_forget_stop(self) -> None:
                 """Remove the state of a run that was stopped: there is a later one, or the run has been completed."""
+                self._zae_saving.is_stopped = False
                 if ranks.is_first(self):
                     shutil.rmtree(self._zae_path_if_stopped(), ignore_errors=True)
+
+            def _zae_run_is_complete(self) -> None:
+                if self._zae_saving.is_stopped:
+                    self._zae_forget_stop()
 
             def _zae_complete_state(self) -> None:
                 """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
@@ -216,8 +223,7 @@ class StateManagerAddon(AddOnBase):
                 folder = stopped if stopped.names() else StateFolder(self.save_path)
                 saved = saved_state.read(folder, names, self.save_format)
                 resume.load(self, saved.parts, saved.rest, saved.files)
-                if saved.rest is not None:
-                    self.saved_loss = saved.rest.get("saved_loss")
+                self._zae_saving.is_stopped = folder is stopped
 
             def __getstate__(self) -> dict[str, Any]:
                 """Leave the callback behind: it is of this very trainer, and a copy makes its own."""

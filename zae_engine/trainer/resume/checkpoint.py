@@ -43,6 +43,11 @@ def load_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str]) -> None
     for part, key in (("optimizer", "optimizer_states"), ("scheduler", "lr_schedulers")):
         if checkpoint.get(key) and hasattr(getattr(trainer, part), "load_state_dict"):
             states[part] = checkpoint[key][0]
+    if hasattr(trainer.optimizer, "load_state_dict") and trainer.mode == "train" and "optimizer" not in states:
+        raise ValueError(
+            f"{filename!r} has no state of the optimizer (save_weights_only=True?), so training cannot go on from it. "
+            f"For the weights alone: trainer.model.load_state_dict(...). Nothing has been loaded."
+        )
     if trainer.scheduler is not None and "scheduler" in states and _is_foreign(trainer.scheduler, states["scheduler"]):
         states["scheduler"] = checkpoint.get(KEY, {}).get("scheduler") or states["scheduler"]
     rest = checkpoint.get(KEY)

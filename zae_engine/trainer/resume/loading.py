@@ -65,7 +65,12 @@ def load(trainer: Trainer, states: Mapping[str, Any], rest: Mapping[str, Any] | 
     try:
         for part, state in states.items():
             _CHECKS[part](getattr(trainer, part), state)
+            keys = _keys_of_groups(getattr(trainer, part))
             getattr(trainer, part).load_state_dict(state)
+            if missing := keys - _keys_of_groups(getattr(trainer, part)):
+                raise KeyError(
+                    f"its groups have no {', '.join(map(repr, sorted(missing)))}: it is of another optimizer"
+                )
         part = "rest"
         if rest is not None:
             restore(trainer, rest)
@@ -73,7 +78,8 @@ def load(trainer: Trainer, states: Mapping[str, Any], rest: Mapping[str, Any] | 
                 trainer._zae_state.to_resume["checkpoint"] = decode(rest["checkpoint"])  # type: ignore[index]
     except Exception as error:
         for name, state in before.items():
-            getattr(trainer, name).load_state_dict(state)
+            options = {"strict": False} if name == "model" else {}  # lazy modules have no state
+            getattr(trainer, name).load_state_dict(state, **options)
         if rest_before is not None:
             restore(trainer, rest_before)
             for record, content in zip(records, records_before, strict=True):
@@ -85,6 +91,10 @@ def load(trainer: Trainer, states: Mapping[str, Any], rest: Mapping[str, Any] | 
         raise weights.UnfitState(
             f"{files[part]!r} does not fit {what} ({type(error).__name__}: {reason[:300]}). Nothing has been loaded."
         ) from error
+
+
+def _keys_of_groups(part: Any) -> set[str]:
+    return {key for group in part.param_groups for key in group} if isinstance(part, torch.optim.Optimizer) else set()
 
 
 def _copy_of(part: Any) -> Any:
@@ -125,9 +135,10 @@ def _check_scheduler(scheduler: Any, state: Mapping[str, Any]) -> None:
             continue
         if isinstance(own[key], list) and not isinstance(value, (list, tuple)):
             raise TypeError(f"{key!r} is a {type(value).__name__}, but a list is expected")
-    missing = {"last_epoch"} & own.keys() - state.keys()
-    if missing:
-        raise KeyError(f"there is no {missing.pop()!r} in it")
+    names = {key for key in state if not str(key).startswith("_")} - {"verbose"}  # which old versions have
+    missing = {key for key in own if not key.startswith("_")} - names
+    if "last_epoch" in missing or (missing and names - own.keys()):
+        raise KeyError(f"there is no {', '.join(map(repr, sorted(missing)))} in it: it is of another scheduler")
     _check_numbers(own, state)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _PRESENT = "those of the model"
+_OF_THE_TRAINER = ("optimizer_states", "lr_schedulers", "loops", "zae_engine")  # of a checkpoint of Lightning's
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
@@ -38,8 +39,11 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         Plain values, see `plain.encode`, for `restore`.
     """
     state, progress = trainer._zae_state, trainer.progress_checker
-    ending = state.ending
+    ending, waiting = state.ending, state.to_resume or {}
     random = ending["random"] if ending is not None else random_states(trainer, alone=True)
+    if ending is None and len(waiting.get("random") or ()) > 1:  # of ranks that have not begun
+        random = waiting["random"]
+    underway = state.underway() if state.underway is not None else waiting.get("underway")
     return {
         "format": FORMAT,
         "progress": {"step": progress.get_step(), "epoch": progress.get_epoch()},
@@ -50,11 +54,12 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
             {mode: _plain_parts(getattr(trainer, f"{mode}_metrics"), f"{mode}_metrics") for mode in MODES}
         ),
         "random": encode(random),
-        "generators": generators.take(trainer.loader, trainer.valid_loader),
+        "generators": waiting.get("generators") or generators.take(trainer.loader, trainer.valid_loader),
         "scaler": encode(state.autocast.scaler.state_dict()) if state.autocast.scaler is not None else None,
         "feed": state.feed.state(),
         "ending": None if ending is None else _plain_ending(ending),
-        "underway": state.underway() if state.underway is not None else None,
+        "underway": underway,
+        "saved_loss": getattr(trainer, "saved_loss", None),
     }
 
 
@@ -98,6 +103,8 @@ def restore(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     if saved["scaler"] is not None and state.autocast.scaler is not None:
         state.autocast.scaler.load_state_dict(decode(saved["scaler"]))
     state.feed.load(saved["feed"])
+    if hasattr(trainer, "saved_loss"):  # StateManagerAddon's
+        trainer.saved_loss = saved["saved_loss"]
     state.ending = None
     state.to_resume = {"random": random, "generators": saved["generators"], "underway": saved["underway"]}
     if ending is not None:
@@ -145,6 +152,9 @@ def callbacks_of(trainer: Trainer) -> dict[str, Any]:
         As a checkpoint of Lightning's, ``"callbacks"`` at least. The state of a callback that no file can hold costs a
         warning.
     """
+    waiting = (trainer._zae_state.to_resume or {}).get("checkpoint")
+    if waiting:  # the callbacks do not have it yet
+        return {key: encode(value) for key, value in waiting.items() if key not in _OF_THE_TRAINER}
     if not isinstance(trainer.callbacks, list) or not trainer.callbacks:
         return {}
     checkpoint = _lightning().callback_states(trainer)
@@ -157,14 +167,14 @@ def random_state_of_rank(trainer: Trainer) -> None:
     """Give this rank the random state that it had when the state was saved, if it was saved by as many."""
     waiting, world = trainer._zae_state.to_resume, trainer._zae_state.world
     if waiting and world is not None and len(waiting.get("random") or ()) == world.size:
-        randomness.set_random_state(waiting.pop("random")[world.rank])
+        randomness.set_random_state(waiting["random"][world.rank])
 
 
 def resume_loaders(trainer: Trainer, loader: Any, valid_loader: Any) -> None:
     """Give the generators of loaders the states that they had when the state was saved."""
     waiting = trainer._zae_state.to_resume
     if waiting and waiting.get("generators"):
-        generators.put(waiting.pop("generators"), loader, valid_loader)
+        generators.put(waiting["generators"], loader, valid_loader)
 
 
 def _lightning() -> Any:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .._trainer import Trainer
 
 
-def underway(trainer: Trainer, batches: int, position: Any) -> dict[str, Any] | None:
+def underway(trainer: Trainer, batches: int, position: Any, has_validated: bool) -> dict[str, Any] | None:
     """Return how far the training epoch in hand has come.
 
     Parameters
@@ -22,7 +22,9 @@ def underway(trainer: Trainer, batches: int, position: Any) -> dict[str, Any] | 
     batches : int
         How many batches have been trained.
     position : object
-        What the loader's ``state_dict()`` says.
+        What the loader's ``state_dict()`` says; None if these were all batches of the epoch.
+    has_validated : bool
+        Whether a validation has followed the last of them.
 
     Returns
     -------
@@ -34,6 +36,8 @@ def underway(trainer: Trainer, batches: int, position: Any) -> dict[str, Any] | 
     try:
         return {
             "batches": batches,
+            "is_over": position is None,
+            "has_validated": has_validated,
             "loader": encode(position),
             "log": {str(key): encode(list(values.window(0))) for key, values in columns(trainer.log_train).items()},
             "metrics": encode(trainer._zae_state.metrics.state("train")),
@@ -44,16 +48,23 @@ def underway(trainer: Trainer, batches: int, position: Any) -> dict[str, Any] | 
 
 def can_go_on(trainer: Trainer, loader: Any) -> bool:
     """Whether the next run goes on in the middle of an epoch: one was saved there, and the loader can."""
-    waiting = trainer._zae_state.to_resume
-    return bool(waiting and waiting.get("underway")) and hasattr(loader, "load_state_dict")
+    saved: Mapping[str, Any] | None = (trainer._zae_state.to_resume or {}).get("underway")
+    return saved is not None and (bool(saved["is_over"]) or hasattr(loader, "load_state_dict"))
 
 
-def go_on(trainer: Trainer, loader: Any) -> int:
-    """Set loader, log and metrics to where the epoch was, and return how many batches of it have been trained."""
-    saved: Mapping[str, Any] = (trainer._zae_state.to_resume or {}).pop("underway")
-    loader.load_state_dict(decode(saved["loader"]))
+def go_on(trainer: Trainer, loader: Any) -> tuple[int, bool, bool]:
+    """Set loader, log and metrics to where the epoch was.
+
+    Returns
+    -------
+    tuple
+        How many batches of it have been trained, whether these were all, and whether a validation has followed.
+    """
+    saved: Mapping[str, Any] = (trainer._zae_state.to_resume or {})["underway"]
+    if not saved["is_over"]:
+        loader.load_state_dict(decode(saved["loader"]))
     trainer.log_reset()
     for key, values in saved["log"].items():
         trainer.log_train[key].extend(decode(values))
     trainer._zae_state.metrics.load("train", decode(saved["metrics"]))
-    return int(saved["batches"])
+    return int(saved["batches"]), bool(saved["is_over"]), bool(saved["has_validated"])

@@ -255,6 +255,90 @@ def test_sigterm_saves_and_stops(tmp_path, arguments, step):
     assert not (tmp_path / "saved" / "stopped").exists()
 
 
+def test_sigterm_finishes_a_validation_and_stops_at_the_end_of_the_epoch(tmp_path):
+    process = start(tmp_path, "valid")
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.strip() == "step 40":  # the last training batch of the first epoch
+            process.send_signal(signal.SIGTERM)
+            break
+    process.communicate(timeout=90)
+    assert process.returncode == 128 + signal.SIGTERM
+    trainer = kills.make(str(tmp_path / "saved"))
+    trainer.model = torch.nn.Linear(1, 1, bias=False)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), 1.0)
+    trainer.scheduler = None
+    trainer.load_state()
+    assert repr(trainer.progress_checker) == "ProgressChecker(step=81, epoch=2)"
+    assert len(trainer.history) == 1
+
+
+def test_testing_neither_saves_on_sigterm_nor_forgets_where_a_run_was_stopped(tmp_path):
+    trainer = kills.make(str(tmp_path))
+    trainer.run(1, [torch.zeros(1)])
+    trainer._zae_save_before_stopping()
+    assert (tmp_path / "stopped" / "trainer.zae").exists()
+    other = kills.make(str(tmp_path))
+    other.load_state()
+    other.toggle("test")
+    other.run(1, [torch.zeros(1)])
+    other.toggle("train")
+    other.run(0, [torch.zeros(1)])
+    kills.make(str(tmp_path)).inference([torch.zeros(1)])
+    assert (tmp_path / "stopped" / "trainer.zae").exists()
+    other.run(1, [torch.zeros(1)])
+    assert not (tmp_path / "stopped").exists()
+
+
+def test_a_state_that_another_run_has_saved_is_not_overwritten_by_a_stop(tmp_path):
+    kills.make(str(tmp_path)).run(1, [torch.zeros(1)])
+    best = (tmp_path / "model.ckpt").read_bytes()
+    trainer = kills.make(str(tmp_path))  # has not saved anything itself
+    trainer.run_batch(torch.zeros(1))
+    trainer._zae_save_before_stopping()
+    assert (tmp_path / "model.ckpt").read_bytes() == best
+    other = kills.make(str(tmp_path))
+    other.load_state()
+    assert other.progress_checker.get_step() == 2
+
+
+def test_a_save_state_of_the_users_own_is_called_on_sigterm_too(tmp_path):
+    class Own(kills.Counting):
+        def save_state(self):  # as 0.7.6 has it
+            self.save_model(os.path.join(self.save_path, f"model.{self.save_format}"))
+            self.save_optimizer()
+            self.save_scheduler()
+
+    trainer = kills.make(str(tmp_path))
+    trainer.__class__ = Own
+    trainer.run(1, [torch.zeros(1)])
+    trainer._zae_save_before_stopping()
+    assert sorted(os.listdir(tmp_path / "stopped")) == FOLDER_AFTER[:3]
+    other = kills.make(str(tmp_path))
+    other.load_state()
+    assert other.model[0].weight.unique().tolist() == [1.0]
+
+
+def test_a_full_disk_is_told_of_when_the_users_own_save_model_meets_it(tmp_path):
+    class Own(kills.Counting):
+        def save_model(self, filename):
+            torch.save(self.model.state_dict(), filename)
+
+    trainer = kills.make(str(tmp_path))
+    trainer.__class__ = Own
+    trainer.run(1, [torch.zeros(1)])
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    for limit in (500, 5_000, 100_000, 361_000):
+        try:
+            full_disk(limit)
+            with pytest.warns(UserWarning, match="could not be saved"):
+                trainer.run(1, [torch.zeros(1)])
+        finally:
+            full_disk(soft)
+    assert len(trainer.history) == 5
+
+
 def test_sigterm_leaves_a_handler_of_the_users_own_its_say(tmp_path):
     code, lines, errors = terminate_at(start(tmp_path, "own", "valid"), 100)
     assert code == 0, errors

@@ -143,6 +143,9 @@ OPTIMIZER = {
     "moments of another shape": lambda data, folder: changed_zae(
         data, lambda state: put(state, "state", 0, "exp_avg", torch.zeros(3, 3))
     ),
+    "of another optimizer": lambda data, folder: changed_zae(
+        data, lambda state: [group.pop("betas") for group in state["param_groups"]] and None
+    ),
     "no groups": lambda data, folder: pickled({"state": {}}),
     "a rate that is text": lambda data, folder: changed_zae(
         data, lambda state: put(state, "param_groups", 0, "lr", "fast")
@@ -157,6 +160,9 @@ SCHEDULER = {
     "its optimizer": lambda data, folder: changed_zae(data, lambda state: put(state, "optimizer", {"lr": 3})),
     "an epoch that is text": lambda data, folder: changed_zae(data, lambda state: put(state, "last_epoch", "late")),
     "another kind": lambda data, folder: pickled({"factor": 0.1, "patience": 3}),
+    "of StepLR": lambda data, folder: pickled(
+        {"step_size": 2, "gamma": 0.1, "base_lrs": [0.1], "last_epoch": 2, "_step_count": 3, "_last_lr": [0.1]}
+    ),
     "rates that are a number": lambda data, folder: changed_zae(data, lambda state: put(state, "base_lrs", 3)),
 }
 REST = {

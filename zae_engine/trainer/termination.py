@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class Termination:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+        self._trainer: Any = weakref.proxy(trainer)  # Lightning keeps the handler, and the trainer keeps Lightning
         self._is_requested = False
         self._steps = 0
 
@@ -57,7 +58,7 @@ class Termination:
     def _stop_if_requested(self) -> None:
         world, trainer = self._trainer._zae_state.world, self._trainer
         if any(world.gather_ints(int(self._is_requested))) if world is not None else self._is_requested:
-            trainer._zae_save_before_stopping()  # type: ignore[attr-defined]  # the add-on's
+            trainer._zae_save_before_stopping()
             raise Terminated
 
     @property

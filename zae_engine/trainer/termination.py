@@ -96,6 +96,8 @@ def watched(trainer: Trainer) -> Iterator[None]:
     signal.signal(signal.SIGTERM, termination.request)
     try:
         yield
+        if termination.is_requested and state.world is None:  # too late for the last step
+            trainer._zae_save_before_stopping()
     except Terminated:
         termination.request(signal.SIGTERM, None)  # it may have come to another process
         if state.world is not None and state.world.launcher == "trainer":  # the process that waits for us ends

@@ -42,6 +42,7 @@ class EpochHooks:
         self.grad_enabled = torch.is_grad_enabled()
         self.results: dict[str, float] = {}
         self._outer_display = trainer._zae_state.display  # of the run that this is within
+        self._watches_interrupts = True
 
     def __deepcopy__(self, memo: Any) -> EpochHooks:
         """Stay one: callbacks that average weights copy the generated module, but not the trainer behind it."""
@@ -238,7 +239,8 @@ class EpochHooks:
         if self.trainer.mode == "train":
             self.trainer._zae_state.feed.introduce(self.trainer)
         self._whole = ExitStack()
-        self._whole.enter_context(self.trainer._zae_state.interrupts.watched())
+        if self._watches_interrupts:
+            self._whole.enter_context(self.trainer._zae_state.interrupts.watched())
         self._whole.callback(self._close)
         world = self.trainer._zae_state.world
         if world is not None and world.ledger.is_used:  # an epoch within another, which goes on afterwards

@@ -104,6 +104,7 @@ class RunHooks(EpochHooks):
     def open(self, mode: str) -> None:
         """Begin, in an ``L.Trainer`` of the user's own, which runs in this mode; the one from before comes back."""
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
+        self._watches_interrupts = False  # Lightning would put the handler back when it is done, behind us
         before = self.trainer.mode
         self.trainer.toggle(mode)
         if mode == "train":

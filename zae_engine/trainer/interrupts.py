@@ -80,7 +80,7 @@ class Interrupts:
             self._is_pending = True
         else:
             self._is_pending = False
-            self._previous(number, frame)
+            (self._previous or signal.default_int_handler)(number, frame)
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without what belongs to a run under way."""

@@ -81,7 +81,7 @@ def bench(session: nox.Session) -> None:
 def kills(session: nox.Session) -> None:
     """Kill a run while it saves, 200 times by default, and recover each time."""
     prepare(session, "tests", extras="[wandb,neptune]")
-    python(session, "-m", "tests.zae_engine.trainer.addons.kills", *session.posargs)
+    python(session, "-m", "tests.integration.crash_safety.kill_during_save", *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """zae-engine's adapter to PyTorch Lightning.
 
-`fit` and `test` run a zae-engine trainer, `launch` does so in several processes; ``module.py`` shows what becomes of
-it. `zae_engine` calls these when something runs, so most people never import this package.
+`fit` and `test` run a zae-engine trainer, `launch` runs it in several processes; ``module.py`` shows what Lightning
+does with it. `zae_engine` calls these when something runs, so most people never import this package.
 
 >>> import zae_lightning
 >>> callable(zae_lightning.fit)
@@ -10,24 +10,25 @@ True
 
 from lightning.pytorch import Trainer as LightningTrainer
 
-from .batch_module import BatchModule, make_module
-from .counts import now as counts_now
-from .module import StepModule
-from .parts import kind_of_part
-from .processes import ProcessFailed, connect
-from .resuming import callback_states
-from .runtime import fit, launch, test
+from .callback_states import callback_states
+from .kinds import kind_of_object
+from .launchers.monitor import ProcessFailed
+from .launchers.process_group import connect
+from .manual_module import ManualOptimizationModule, make_module
+from .module import AutomaticOptimizationModule
+from .progress import current_progress
+from .runner import fit, launch, test
 
 __all__ = [
-    "BatchModule",
+    "AutomaticOptimizationModule",
     "LightningTrainer",
+    "ManualOptimizationModule",
     "ProcessFailed",
-    "StepModule",
     "callback_states",
     "connect",
-    "counts_now",
+    "current_progress",
     "fit",
-    "kind_of_part",
+    "kind_of_object",
     "launch",
     "make_module",
     "test",

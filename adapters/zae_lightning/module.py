@@ -1,7 +1,7 @@
 """The generated LightningModule: where each of Lightning's hooks becomes a zae-engine hook.
 
-This is the file to read to see what Lightning does with a zae-engine trainer. `StepModule` runs a trainer that has only
-``train_step`` and ``test_step``; ``batch_module.py`` one that overrides ``run_batch``. Both hold the user's model as
+This is the file to read to see what Lightning does with a zae-engine trainer. `AutomaticOptimizationModule` runs a
+trainer that has only ``train_step`` and ``test_step``; ``manual_module.py`` one that overrides ``run_batch``. Both hold the user's model as
 ``self.model`` and everything else behind `Hooks`.
 """
 
@@ -15,26 +15,26 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
-from .amenities import Amenities, tensors
-from .loaders import ExactLoader
+from .base_module import BaseModule, tensors
+from .dataloader import DataLoaderWrapper
+from .exceptions import propagate_stop_iteration
 from .protocol import Hooks
-from .surface import surfaces
 
 _NO_BATCH = object()  # stands for a batch that is None to the step, such as [None]; Lightning skips None
 
 
-class StepModule(Amenities):
+class AutomaticOptimizationModule(BaseModule):
     """Runs ``train_step`` and ``test_step`` with Lightning's automatic optimization.
 
     Parameters
     ----------
     hooks : Hooks
         The run's hooks.
-    loader, valid_loader : ExactLoader
+    loader, valid_loader : DataLoaderWrapper
         The loaders that Lightning is given.
     """
 
-    def __init__(self, hooks: Hooks, loader: ExactLoader | None, valid_loader: ExactLoader | None) -> None:
+    def __init__(self, hooks: Hooks, loader: DataLoaderWrapper | None, valid_loader: DataLoaderWrapper | None) -> None:
         super().__init__()
         self.hooks = hooks
         self.model = hooks.model
@@ -59,7 +59,7 @@ class StepModule(Amenities):
         self._tuning = stage == "fit"  # callbacks such as the learning rate finder run the loop before it starts
         if self._loader is None and not self._is_open:
             self._is_open = True
-            self.hooks.open("train" if stage == "fit" else "test")
+            self.hooks.enter_external_trainer("train" if stage == "fit" else "test")
 
     def teardown(self, stage: str) -> None:
         """End, in an ``L.Trainer`` of the user's own; also called where an exception ends it."""
@@ -94,24 +94,24 @@ class StepModule(Amenities):
     def on_fit_start(self) -> None:
         """All callbacks have had their ``on_fit_start``: what runs from now on is the run."""
         self._tuning = False
-        self.hooks.strategy_has(self.parameters())
+        self.hooks.exclude_from_averaging(self.parameters())
 
     # Checkpoints of Lightning's
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know: progress, best loss and weights, history, random states."""
-        checkpoint["zae_engine"] = self.hooks.state()
+        checkpoint["zae_engine"] = self.hooks.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take that up, where a checkpoint is loaded by Lightning itself, as by an ``L.Trainer`` of the user's own."""
         if "zae_engine" in checkpoint:
-            self.hooks.restore(checkpoint["zae_engine"])
+            self.hooks.load_state_dict(checkpoint["zae_engine"])
 
     def on_train_start(self) -> None:
         """Put the user's SIGTERM handler back: Lightning's would finish the batch and exit with 0."""
         self._restore_sigterm()
         if self._loader is not None:
-            self.hooks.progresses(self._position)
+            self.hooks.track_position(self._position)
 
     def _position(self) -> tuple[int, Any] | None:
         if self.trainer.is_last_batch:  # what follows needs nothing of the loader
@@ -123,7 +123,7 @@ class StepModule(Amenities):
         """As `on_train_start`; and a test epoch begins."""
         self._restore_sigterm()
         self._tested = False
-        self._as_outside(self.hooks.epoch_starts)
+        self._with_outer_grad_mode(self.hooks.start_epoch)
 
     def _restore_sigterm(self) -> None:
         if threading.current_thread() is threading.main_thread() and self._sigterm is not None:
@@ -140,20 +140,20 @@ class StepModule(Amenities):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Follow the user where the optimizer has been replaced since the batch before."""
-        self._follow_optimizer()
+        self._sync_optimizer()
 
-    def _follow_optimizer(self) -> bool:
+    def _sync_optimizer(self) -> bool:
         if self.hooks.torch_optimizer is self._optimizer:
             return False
         self._optimizer = self.hooks.torch_optimizer
         self.trainer.optimizers = [self._optimizer] if self._optimizer is not None else []
         return True
 
-    @surfaces
+    @propagate_stop_iteration
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any] | None:
         """Run ``train_step``; Lightning goes on with backward, clipping and the optimizer's step."""
         batch = None if batch is _NO_BATCH else batch
-        scale = self.hooks.take(batch_idx)
+        scale = self.hooks.begin_batch(batch_idx)
         if self.hooks.mode == "test":  # switched in the middle of the epoch
             self._step = self.hooks.test_forward(batch)
             return None
@@ -166,7 +166,7 @@ class StepModule(Amenities):
 
     def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         """Go back from the loss; the strategy averages the gradients over the ranks, and nobody else."""
-        self.hooks.backward(lambda: super(StepModule, self).backward(loss, *args, **kwargs))
+        self.hooks.backward(lambda: super(AutomaticOptimizationModule, self).backward(loss, *args, **kwargs))
 
     # Lightning passes over a hook that is None, and calling one costs it some microseconds at every step.
     on_before_zero_grad: Any = None
@@ -180,52 +180,52 @@ class StepModule(Amenities):
         if self.trainer.gradient_clip_val is not None:
             super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
-    @surfaces
+    @propagate_stop_iteration
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
         """Let Lightning train the batch, then log it, before any callback sees the end of the batch."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self._finish()
+        self._log_step_once()
 
-    @surfaces
+    @propagate_stop_iteration
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log a batch whose gradients were only accumulated, and count."""
-        self._finish()
+        self._log_step_once()
         if not self._tuning:
             is_whole_step = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
             self.hooks.batch_done(batch, is_step=is_whole_step and not self.trainer.is_last_batch)
             if self._loader is None:
                 self._log_step(outputs)
 
-    def _finish(self) -> None:
+    def _log_step_once(self) -> None:
         if self._step is not None:
             step, self._step = self._step, None
             if not self._tuning:
-                self.hooks.finish(step)
+                self.hooks.log_step(step)
 
     # A test batch. Lightning runs all of validation and testing without gradients; zae-engine only test_step.
 
-    @surfaces
+    @propagate_stop_iteration
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """Run ``test_step`` and log it; pass over a ``None`` batch."""
-        self.hooks.take(batch_idx)
-        return None if batch is None else self._as_outside(self._test, None if batch is _NO_BATCH else batch)
+        self.hooks.begin_batch(batch_idx)
+        return None if batch is None else self._with_outer_grad_mode(self._test, None if batch is _NO_BATCH else batch)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
-        if self.hooks.mode == "train" and not self._is_rehearsal:  # switched in the middle of the epoch
-            self.hooks.run_alone(batch)
+        if self.hooks.mode == "train" and not self._is_dry_run:  # switched in the middle of the epoch
+            self.hooks.run_batch_outside_loop(batch)
             return None
         step_dict = self.hooks.test_forward(batch)
-        if not self._is_rehearsal:
-            self.hooks.finish(step_dict)
+        if not self._is_dry_run:
+            self.hooks.log_step(step_dict)
         return dict(step_dict) if isinstance(step_dict, Mapping) else None
 
-    @surfaces
+    @propagate_stop_iteration
     def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count."""
-        if not self._is_rehearsal:
-            self._as_outside(self.hooks.batch_done, batch)
+        if not self._is_dry_run:
+            self._with_outer_grad_mode(self.hooks.batch_done, batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
         """As `validation_step`."""
@@ -235,94 +235,94 @@ class StepModule(Amenities):
         """As `on_validation_batch_end`."""
         self.on_validation_batch_end(outputs, batch, batch_idx)
 
-    def _as_outside(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _with_outer_grad_mode(self, function: Callable[..., Any], *args: Any) -> Any:
         with torch.set_grad_enabled(self.hooks.grad_enabled):
             return function(*args)
 
     # The epochs
 
-    @surfaces
+    @propagate_stop_iteration
     def on_train_epoch_start(self) -> None:
         """A training epoch begins."""
         if self._loader is not None:
             self._loader.begin_epoch()
         if not self._tuning:
-            self.hooks.epoch_starts()
+            self.hooks.start_epoch()
 
     @property
-    def _is_rehearsal(self) -> bool:
+    def _is_dry_run(self) -> bool:
         """Whether this is none of the run: a sanity check, or a callback that tries something before it."""
         return self._tuning or bool(self.trainer.sanity_checking)
 
-    @surfaces
+    @propagate_stop_iteration
     def on_validation_model_zero_grad(self) -> None:
         """Validation begins: the last hook before Lightning draws from the validation loader.
 
         The gradients stay, as in zae-engine.
         """
-        if not self._is_rehearsal:
+        if not self._is_dry_run:
             self._start_validation()
 
     def _start_validation(self) -> None:
         training_over = self.trainer.is_last_batch
         if training_over:
-            self._run_rest(self._loader)
-        self.hooks.validation_starts(training_over)
-        self._publish(at_end=False)
+            self._run_remaining_batches(self._loader)
+        self.hooks.start_validation(training_over)
+        self._update_callback_metrics(at_end=False)
 
-    def _publish(self, at_end: bool = True) -> None:
+    def _update_callback_metrics(self, at_end: bool = True) -> None:
         """Let callbacks know what the epochs have come to."""
         values = tensors(self.hooks.results)
         self.trainer.callback_metrics.update(values)
         if self._loader is None and at_end:  # the user's own L.Trainer has loggers, and returns what was logged
             self.log_dict(values)
 
-    def training_ends(self) -> None:
+    def finish_training(self) -> None:
         """Training is over for this epoch; called before other callbacks hear of it, and again after them."""
-        self._run_rest(self._loader)
-        self.hooks.training_ends()
-        self._publish(at_end=False)
+        self._run_remaining_batches(self._loader)
+        self.hooks.finish_training()
+        self._update_callback_metrics(at_end=False)
 
-    @surfaces
+    @propagate_stop_iteration
     def on_validation_start(self) -> None:
         """Validation begins, also where Lightning left out the hook above (while gradients accumulate)."""
         if self.trainer.state.fn == "validate":  # L.Trainer.validate, which is a test epoch to zae-engine
             self.on_test_start()
-        elif not self._is_rehearsal:
-            self._as_outside(self._start_validation)
+        elif not self._is_dry_run:
+            self._with_outer_grad_mode(self._start_validation)
 
-    @surfaces
+    @propagate_stop_iteration
     def on_validation_epoch_end(self) -> None:
         """Validation is over."""
         if self.trainer.state.fn == "validate":
             self.on_test_epoch_end()
-        elif not self._is_rehearsal:
-            self._as_outside(self._run_rest, self._valid_loader)
-            self._as_outside(self.hooks.validation_ends)
-            self._publish()
+        elif not self._is_dry_run:
+            self._with_outer_grad_mode(self._run_remaining_batches, self._valid_loader)
+            self._with_outer_grad_mode(self.hooks.finish_validation)
+            self._update_callback_metrics()
 
-    @surfaces
+    @propagate_stop_iteration
     def on_train_epoch_end(self) -> None:
         """The epoch is over, validation included."""
         if not self._tuning:
-            self._run_rest(self._loader)
-            self.hooks.epoch_ends()
-            self._publish()
+            self._run_remaining_batches(self._loader)
+            self.hooks.finish_epoch()
+            self._update_callback_metrics()
 
-    @surfaces
+    @propagate_stop_iteration
     def on_test_epoch_end(self) -> None:
         """A test epoch is over."""
         if not self._tested:
             self._tested = True
-            self._as_outside(self._run_rest, self._loader)
-            self._as_outside(self.hooks.epoch_ends)
-            self._publish()
+            self._with_outer_grad_mode(self._run_remaining_batches, self._loader)
+            self._with_outer_grad_mode(self.hooks.finish_epoch)
+            self._update_callback_metrics()
 
-    def _run_rest(self, loader: ExactLoader | None) -> None:
+    def _run_remaining_batches(self, loader: DataLoaderWrapper | None) -> None:
         """Run the batches that a loader has beyond its length, which Lightning does not."""
-        for batch in loader.rest() if loader is not None else ():
+        for batch in loader.remaining() if loader is not None else ():
             if batch is not None:
-                self.hooks.run_alone(batch)
+                self.hooks.run_batch_outside_loop(batch)
             self.hooks.batch_done(batch)
 
     # Left to the steps, which set the model's mode at every batch and clear gradients themselves

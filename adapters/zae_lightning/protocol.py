@@ -1,4 +1,4 @@
-"""What the adapter sees of a zae-engine trainer: this, and nothing else."""
+"""Protocols: what the adapter sees of a zae-engine trainer, its state and its hooks, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,95 +8,236 @@ from typing import Any, Protocol
 import torch
 
 
-class Facade(Protocol):
-    """A trainer, as the runtime needs it."""
+class World(Protocol):
+    """The processes that train together, and the place of this one among them."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    launcher: str
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes."""
+
+
+class Screen(Protocol):
+    """What a run writes on, in the process of the user."""
+
+    def write(self, text: str) -> None:
+        """Write a line."""
+
+    def close(self) -> None:
+        """Remove the bar."""
+
+
+class Precision(Protocol):
+    """The precision of a trainer."""
+
+    name: str
+    device_type: str
+    scaler: torch.amp.GradScaler | None
+
+
+class Config(Protocol):
+    """The settings of a trainer."""
+
+    trainer_kwargs: dict[str, Any]
+    callback_factories: list[Callable[[Any], Any]]
+
+    @property
+    def precision(self) -> Precision:
+        """The precision."""
+
+
+class LoggerConnector(Protocol):
+    """What passes steps and epochs to the loggers."""
+
+    def warn_once(self, logger: Any, method: str, error: Exception) -> None:
+        """Warn of a logger that fails, the first time."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the counts."""
+
+
+class History(Protocol):
+    """The records of all epochs."""
+
+    def assign(self, other: Any) -> None:
+        """Take over the records of another history."""
+
+
+class Records(Protocol):
+    """What persists from run to run."""
+
+    lightning_progress: Mapping[str, int]
+
+    @property
+    def history(self) -> History:
+        """The history."""
+
+    @property
+    def logger_connector(self) -> LoggerConnector:
+        """The logger connector."""
+
+
+class ProcessState(Protocol):
+    """What belongs to a process."""
+
+    world: Any
+    screen: Any
+
+
+class RunState(Protocol):
+    """What lasts for a run."""
+
+    @property
+    def epoch_summary(self) -> object | None:
+        """The epoch that is being finished."""
+
+
+class TrainerState(Protocol):
+    """The package's own part of a trainer."""
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+
+    @property
+    def records(self) -> Records:
+        """What persists from run to run."""
+
+    @property
+    def process(self) -> ProcessState:
+        """What belongs to this process."""
+
+    @property
+    def run(self) -> RunState:
+        """What lasts for one run."""
+
+    def random_state(self) -> dict[str, Any]:
+        """Return the states of the random number generators."""
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `random_state` returned."""
+
+
+class TrainerProtocol(Protocol):
+    """A trainer, as the adapter needs it."""
 
     device: list[torch.device]
     primary_device_index: int
     model: Any
     optimizer: Any
-    callbacks: list[Any]
-    loggers: list[Any]
+    callbacks: Any
+    loggers: Any
     lightning_trainer: Any
-    _zae_state: Any
     _zae_strategy: Any
+
+    @property
+    def _zae_state(self) -> TrainerState:
+        """The package's own part."""
 
 
 class Hooks(Protocol):
-    """The moments of a run; the generated module calls one of these from each of Lightning's hooks.
+    """The events of a run; the generated module calls one of these methods from each of Lightning's hooks.
 
     The methods stand in the order in which they are called.
     """
+
+    loader: Any
+    """The training or test loader, or None."""
+
+    valid_loader: Any
+    """The validation loader, or None."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """The training loader's batch size; setting it changes the loader."""
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None: ...
+
+    # The trainer
 
     @property
     def model(self) -> Any:
         """The user's model."""
 
-    def __enter__(self) -> Any:
-        """The run begins."""
-
-    def open(self, mode: str) -> None:
-        """Begin, in an ``L.Trainer`` of the user's own that runs in this mode."""
-
-    def __exit__(self, *exception: object) -> None:
-        """The run is over."""
-
     @property
     def mode(self) -> str:
-        """``"train"`` or ``"test"``, at this moment."""
+        """The trainer's present mode, ``"train"`` or ``"test"``."""
 
     @property
     def grad_enabled(self) -> bool:
-        """Whether gradients were on where the run was started."""
+        """Whether gradients were enabled where the run was started."""
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
-        """The user's optimizer, at this moment, if it is torch's."""
+        """The user's present optimizer, if it is a torch optimizer."""
 
     @property
     def torch_scheduler(self) -> Any:
-        """The user's scheduler, if it is torch's."""
+        """The user's present scheduler, if it is a torch scheduler."""
 
     @property
     def scheduler_interval(self) -> str:
         """``"step"`` or ``"epoch"``."""
 
     @property
-    def owns_batches(self) -> bool:
-        """Whether ``run_batch`` does the whole of a batch."""
+    def uses_manual_optimization(self) -> bool:
+        """Whether ``run_batch`` does all of a batch."""
 
-    def epoch_starts(self) -> None:
-        """A training or test epoch begins."""
-
-    def resumes(self) -> tuple[int, bool, bool] | None:
-        """Go on in the middle of an epoch that was loaded.
-
-        Return how many batches it had, whether these were all, and whether a validation was over; or None.
-        """
-
-    def progresses(self, position: Callable[[], tuple[int, Any] | None]) -> None:
-        """Take what tells how many batches of the training epoch are done, and the loader's own state."""
-
-    def checkpoint(self) -> Mapping[str, Any] | None:
-        """Return what has been loaded for the callbacks of this run, or None."""
-
-    def state(self) -> dict[str, Any]:
-        """Return the trainer's part of a checkpoint, plain values."""
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Make the trainer what it was when `state` was called."""
-
-    def strategy_has(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Lightning's strategy averages the gradients of these parameters, which it knows from now on."""
-
-    def numbers(self, step_dict: Any) -> dict[str, float]:
-        """Return the single numbers among what a step returned."""
+    @property
+    def results(self) -> Mapping[str, float]:
+        """The results of the latest epochs, by names such as ``train_loss`` and ``val_loss``."""
 
     def means(self) -> Mapping[str, float]:
-        """Return the running means of the epoch under way."""
+        """Return the running means of the current phase."""
 
-    def take(self, step: int) -> float:
-        """Turn to a batch of the epoch, and return the factor for its loss; 1 but in several processes."""
+    def to_floats(self, step_dict: Any) -> dict[str, float]:
+        """Return the scalars of what a step returned."""
+
+    # The run
+
+    def __enter__(self) -> Any:
+        """Start the run."""
+
+    def enter_external_trainer(self, mode: str) -> None:
+        """Start, in an ``L.Trainer`` of the user's own that runs in this mode."""
+
+    def __exit__(self, *exception: object) -> None:
+        """End the run."""
+
+    def resume_mid_epoch(self) -> tuple[int, bool, bool] | None:
+        """Resume in the middle of an epoch, if such a state is loaded.
+
+        Return how many batches are done, whether these are all, and whether the validation there is over; or None.
+        """
+
+    def track_position(self, position: Callable[[], tuple[int, Any] | None]) -> None:
+        """Receive what tells how many batches of the training epoch are done, and the loader's own state."""
+
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """Return the loaded checkpoint that the callbacks of this run take up, or None."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trainer's part of a checkpoint, plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+
+    def exclude_from_averaging(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Leave the gradients of these parameters to Lightning's strategy."""
+
+    # A phase and its batches
+
+    def start_epoch(self) -> None:
+        """Start a training or test phase."""
+
+    def begin_batch(self, step: int) -> float:
+        """Select a batch of the epoch, and return the factor for its loss; 1 in a single process."""
 
     def to_device(self, batch: Any) -> Any:
         """Unpack a batch and move it to the device."""
@@ -111,10 +252,10 @@ class Hooks(Protocol):
         """Call Lightning's backward, which averages the gradients over all processes."""
 
     def clip_gradients(self, if_due: bool = False) -> None:
-        """Clip the gradients; with ``if_due`` only if a ``run_batch`` in hand has left it to Lightning."""
+        """Clip the gradients; with ``if_due`` only if a ``run_batch`` has left it to Lightning."""
 
-    def finish(self, step_dict: Mapping[str, Any]) -> None:
-        """Step a per-batch scheduler, log, count: all that follows the optimizer's step."""
+    def log_step(self, step_dict: Mapping[str, Any]) -> None:
+        """Do what follows the optimizer's step: step a per-batch scheduler, log the step, count it."""
 
     def run_batch(
         self,
@@ -124,33 +265,22 @@ class Hooks(Protocol):
     ) -> Mapping[str, Any]:
         """Call the user's own ``run_batch``, with these in place of ``loss.backward()`` and ``optimizer.step()``."""
 
-    def run_alone(self, batch: Any) -> None:
+    def run_batch_outside_loop(self, batch: Any) -> None:
         """Run a batch outside Lightning's loop."""
 
     def batch_done(self, batch: Any, is_step: bool = False) -> None:
-        """A batch is over; None where the loader gave None. The run may be stopped where ``is_step`` says so."""
+        """Count a batch of the loader, which may be None; with ``is_step`` the run may stop here."""
 
-    loader: Any
-    """The training loader, or None."""
+    # The end of an epoch
 
-    valid_loader: Any
-    """The validation loader, or None."""
+    def finish_training(self) -> None:
+        """Finish the training phase of an epoch. May be called twice."""
 
-    batch_size: int | None
-    """The training loader's batch size; setting it changes the loader."""
+    def start_validation(self, training_over: bool) -> None:
+        """Start a validation phase, after the training phase or in the middle of it. May be called twice."""
 
-    @property
-    def results(self) -> Mapping[str, float]:
-        """What the latest epochs have come to, by names such as ``train_loss`` and ``val_loss``."""
+    def finish_validation(self) -> None:
+        """Finish the validation phase."""
 
-    def training_ends(self) -> None:
-        """The training part of an epoch is over. May be called twice."""
-
-    def validation_starts(self, training_over: bool) -> None:
-        """Validation begins, after the training part of an epoch or in the middle of it. May be called twice."""
-
-    def validation_ends(self) -> None:
-        """Validation is over."""
-
-    def epoch_ends(self) -> None:
-        """The epoch is over."""
+    def finish_epoch(self) -> None:
+        """Finish the epoch."""

@@ -38,18 +38,23 @@ def main() -> None:
 
 
 def _tiny(arguments: argparse.Namespace) -> list[str]:
-    from . import peers, steps
+    from . import competitors, steps
 
-    bases = {"raw loop": peers.RAW, "Lightning": peers.PLAIN, "log_dict": peers.LOGGING, "0.7.6": peers.UPSTREAM}
-    results = steps.measure("tiny", arguments.steps, arguments.rounds, list(peers.PEERS))
+    bases = {
+        "raw loop": competitors.RAW,
+        "Lightning": competitors.PLAIN,
+        "log_dict": competitors.LOGGING,
+        "0.7.6": competitors.UPSTREAM,
+    }
+    results = steps.measure("tiny", arguments.steps, arguments.rounds, list(competitors.PEERS))
     return steps.table(results, bases)
 
 
 def _long(arguments: argparse.Namespace) -> list[str]:
-    from . import peers, steps
+    from . import competitors, steps
 
     lengths = [500, 20_000]
-    names = [peers.RAW, peers.PLAIN, peers.OURS]
+    names = [competitors.RAW, competitors.PLAIN, competitors.OURS]
     results = steps.measure("tiny", lengths, arguments.rounds, names)
     lines = ["| | µs at 500 steps | µs at 20000 steps | ratio |", "|---|---|---|---|"]
     for name in names:
@@ -59,13 +64,13 @@ def _long(arguments: argparse.Namespace) -> list[str]:
 
 
 def _real(arguments: argparse.Namespace) -> list[str]:
-    from . import peers, steps
+    from . import competitors, steps
 
-    names = [name for name in peers.PEERS if name != peers.UPSTREAM and "CSV" not in name]
+    names = [name for name in competitors.PEERS if name != competitors.UPSTREAM and "CSV" not in name]
     results = steps.measure(
         "real", [12], 4 * arguments.rounds, names
     )  # in turn soon: what is sought is one in a hundred
-    return steps.table(results, {"raw loop": peers.RAW})
+    return steps.table(results, {"raw loop": competitors.RAW})
 
 
 def _ddp(arguments: argparse.Namespace) -> list[str]:

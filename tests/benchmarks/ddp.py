@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks.peers import SILENT, _lightning_module
+from tests.benchmarks.competitors import SILENT, _lightning_module
 from tests.benchmarks.problems import TINY, Clock, loss_and_accuracy
 from zae_engine.trainer import Trainer
 from zae_engine.trainer.addons import MultiGPUAddon

@@ -39,7 +39,7 @@ def main() -> None:
     import psutil
     import torch
 
-    from tests.benchmarks.peers import PEERS, ours_and_read
+    from tests.benchmarks.competitors import PEERS, ours_and_read
     from tests.benchmarks.problems import TINY
 
     warnings.filterwarnings("ignore")

@@ -24,7 +24,7 @@ import logging, time, warnings
 import torch, lightning.pytorch as L
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-from tests.benchmarks.peers import SILENT, _lightning_module
+from tests.benchmarks.competitors import SILENT, _lightning_module
 from tests.benchmarks.problems import TINY, Clock, loss_and_accuracy
 from zae_engine.trainer import Trainer
 

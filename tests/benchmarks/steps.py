@@ -14,7 +14,7 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tests.parity import oracle
+from tests.parity import reference
 
 WARM_UP_STEPS = 50
 Times = dict[str, list[float]]
@@ -23,23 +23,23 @@ Times = dict[str, list[float]]
 def host(connection: Connection, which: str) -> None:
     """Measure what is asked for, in a process of its own."""
     if which == "upstream":
-        oracle.install(oracle.fetch())
+        reference.install(reference.fetch())
     import lightning.pytorch  # noqa: F401  # sets the level of its logger
     import torch
 
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    from tests.benchmarks import peers, problems
+    from tests.benchmarks import competitors, problems
 
     while (request := connection.recv()) is not None:
         name, problem, steps = request
-        connection.send(peers.PEERS[name](problems.PROBLEMS[problem], steps))
+        connection.send(competitors.PEERS[name](problems.PROBLEMS[problem], steps))
 
 
 def measure(problem: str, lengths: list[int], rounds: int, names: list[str]) -> dict[int, Times]:
     """Return the microseconds per step of every round, by epoch length and peer."""
-    from tests.benchmarks.peers import UPSTREAM
+    from tests.benchmarks.competitors import UPSTREAM
 
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Any] = {}

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def main(which: str, action: str, folder: str, save_format: str) -> None:
     if which == "upstream":
-        import oracle
+        import reference
 
-        oracle.install(oracle.fetch())
+        reference.install(reference.fetch())
     from scenarios.parts import Traced, build, constant, loaders
 
     from zae_engine.schedulers import CosineAnnealingScheduler, SchedulerChain, WarmUpScheduler

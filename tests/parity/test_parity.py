@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from tests.parity import oracle, scenarios
+from tests.parity import reference, scenarios
 
-PLAY = Path(__file__).with_name("play.py")
+SCRIPT = Path(__file__).with_name("run_scenarios.py")
 
 
 def play(
     folder: Path, environment: dict[str, str], packages: tuple[str, ...] = ("upstream", "ours")
 ) -> dict[str, dict[str, Any]]:
     """Play all scenarios on both packages; fails, and does not skip, where upstream cannot be had."""
-    oracle.fetch()
+    reference.fetch()
     processes = {
-        which: subprocess.Popen([sys.executable, str(PLAY), which, str(folder / which)], env=environment)
+        which: subprocess.Popen([sys.executable, str(SCRIPT), which, str(folder / which)], env=environment)
         for which in packages
     }
     for which, process in processes.items():

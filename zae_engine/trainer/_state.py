@@ -1,135 +1,227 @@
-"""What the package itself keeps on a trainer, in one attribute, so that it meets no name of the user's."""
+"""Trainer state: what the package itself stores on a trainer, in one attribute, apart from the user's names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
-from .autocast import Autocast
-from .epoch_metrics import EpochMetrics
-from .feed import LoggerFeed
+from .distributed.gradients import GradientAveraging
+from .distributed.world import World
+from .epoch_summary import EpochSummary
 from .history import History
-from .interrupts import Interrupts
-from .ranks import randomness
+from .logs.epoch_metrics import EpochMetrics
+from .logs.logger_connector import LoggerConnector
+from .precision import Autocast
+from .utilities import rng
+from .utilities.interrupts import InterruptGuard
 
-if TYPE_CHECKING:
-    from .display import Display
-    from .ranks import GradientAveraging, World
-    from .termination import Termination
 
-_OF_THIS_PROCESS = (
-    "step",
-    "display",
-    "screen",
-    "world",
-    "averaging",
-    "backward",
-    "optimizer_step",
-    "ending",
-    "underway",
-    "termination",
-)
+class RunDisplay(Protocol):
+    """What `run` shows while it runs; `zae_engine.trainer.display.progress_display.ProgressDisplay` implements it."""
+
+    epoch: int
+
+    def start(self, n_batches: int | None) -> None:
+        """Begin a phase."""
+
+    def means(self) -> dict[str, float]:
+        """Return the running means of the phase."""
+
+    def pause(self) -> Any:
+        """Return what `resume` needs."""
+
+    def resume(self, paused: Any) -> None:
+        """Continue a paused phase."""
+
+    def batch_done(self) -> None:
+        """Count a batch."""
+
+    def end(self) -> None:
+        """End a phase."""
+
+    def epoch_line(self, validated: bool) -> None:
+        """Write the line of an epoch."""
+
+    def curves(self) -> None:
+        """Show the live plot, if it is due."""
+
+    def close(self) -> None:
+        """End the display."""
+
+
+class StopRequest(Protocol):
+    """A request to stop the run; `zae_engine.trainer.loops.sigterm.SigtermHandler` implements it."""
+
+    def step_done(self) -> None:
+        """Stop after a step, if this is requested."""
+
+    def epoch_done(self) -> None:
+        """Stop after an epoch, if this is requested."""
 
 
 @dataclass
-class State:
-    """The package's own part of a trainer.
+class Config:
+    """Settings, as the user gives them.
 
     Attributes
     ----------
-    display : Display or None
-        What `run` shows, while it runs.
-    counts : mapping of str to int
-        Lightning's counts of epochs and steps, carried from run to run; see ``adapters/zae_lightning/counts.py``.
-    backward, optimizer_step : callable or None
-        What replaces ``loss.backward()`` and ``optimizer.step()`` while Lightning runs an overridden ``run_batch``.
-    step : mapping or None
-        What `run_batch` got from the user's step, where Lightning waits for it.
-    clip_due : bool
-        Whether the gradients of the batch in hand are still to be clipped, after Lightning has unscaled them.
-    rate : float or None
-        The learning rate of the update in hand, where the scheduler has changed it since.
-    running : int
-        How many runs and epochs are under way, one within another.
-    autocast : Autocast
+    trainer_kwargs : dict
+        Arguments for ``L.Trainer``.
+    precision : Autocast
         The precision of forward passes.
-    feed : LoggerFeed
-        Hands steps and epochs to the loggers.
-    lightning : dict
-        Arguments for ``L.Trainer``, as the user gave them.
-    world : World or None
-        The processes that this one trains together with.
-    screen : Screen or None
-        What displays draw on, if it is not this process's own stderr.
-    averaging : GradientAveraging or None
-        What averages the gradients over the ranks, while no strategy of Lightning's does.
-    told_of_one_device : bool
-        Whether the user knows that a trainer for several devices has one.
-    told_of_differing_metrics : bool
-        Whether the user knows that ranks have computed different metrics.
-    is_synchronised : bool
-        Whether the processes of a launcher have begun with the same weights.
-    metrics : EpochMetrics
-        torchmetrics that are fed from the steps.
-    history : History
-        What every epoch came to, and the loss of every step.
     live_plot : bool
         Whether curves are shown after every epoch.
-    termination : Termination or None
-        Waits for SIGTERM, during the run of a trainer that can save its state.
-    interrupts : Interrupts
-        Keeps Ctrl-C out of updates and of the books.
-    ending : mapping or None
-        What the epoch that is ending came to, until its books are closed; see `resume.finish_epoch`.
-    underway : callable or None
-        Returns how far the epoch in hand has come, if its loader can go on from there; see `resume.underway`.
-    to_resume : dict or None
-        What has been loaded and waits for the next run: callbacks, loaders, the random states of ranks.
-    callback_makers : list of callable
-        Functions from the trainer to a Lightning callback; called before the first run, so that constructing a trainer
-        need not import Lightning.
+    callback_factories : list of callable
+        Functions from the trainer to a Lightning callback. They run before the first run, so that constructing a
+        trainer does not import Lightning.
     """
 
-    display: Display | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    backward: Callable[[torch.Tensor], None] | None = None
-    optimizer_step: Callable[[], None] | None = None
-    step: Mapping[str, Any] | None = None
-    clip_due: bool = False
-    rate: float | None = None
-    running: int = 0
-    autocast: Autocast = field(default_factory=Autocast)
-    feed: LoggerFeed = field(default_factory=LoggerFeed)
-    lightning: dict[str, Any] = field(default_factory=dict)
+    trainer_kwargs: dict[str, Any] = field(default_factory=dict)
+    precision: Autocast = field(default_factory=Autocast)
+    live_plot: bool = False
+    callback_factories: list[Callable[[Any], Any]] = field(default_factory=list)
+
+
+@dataclass
+class Records:
+    """What persists from run to run, and in a pickle.
+
+    Attributes
+    ----------
+    history : History
+        The row of every epoch, and the loss of every step.
+    metrics : EpochMetrics
+        The torchmetrics that receive what the steps return.
+    logger_connector : LoggerConnector
+        Passes steps and epochs to the loggers.
+    lightning_progress : mapping of str to int
+        Lightning's counts of epochs and steps; see ``adapters/zae_lightning/progress.py``.
+    pending_restore : dict or None
+        The loaded state that the next run takes up: callbacks, loaders, the random states of ranks.
+    is_synchronised : bool
+        Whether the processes of a launcher have begun with the same weights.
+    warned_one_device, warned_differing_metrics : bool
+        Whether the user has been warned of one device, and of metrics that differ between ranks.
+    """
+
+    history: History = field(default_factory=History)
+    metrics: EpochMetrics = field(default_factory=EpochMetrics)
+    logger_connector: LoggerConnector = field(default_factory=LoggerConnector)
+    lightning_progress: Mapping[str, int] = field(default_factory=dict)
+    pending_restore: dict[str, Any] | None = None
+    is_synchronised: bool = False
+    warned_one_device: bool = False
+    warned_differing_metrics: bool = False
+
+
+@dataclass
+class ProcessState:
+    """What belongs to this process; a pickle does not contain it.
+
+    Attributes
+    ----------
+    world : World or None
+        The processes that train together; None for a single process.
+    screen : Screen or None
+        What displays write on; None for the screen of this process.
+    interrupts : InterruptGuard
+        Delays Ctrl-C while weights and logs are being updated.
+    """
+
     world: World | None = None
     screen: Any = None
-    averaging: GradientAveraging | None = None
-    told_of_one_device: bool = False
-    told_of_differing_metrics: bool = False
-    is_synchronised: bool = False
-    metrics: EpochMetrics = field(default_factory=EpochMetrics)
-    history: History = field(default_factory=History)
-    live_plot: bool = False
-    ending: Mapping[str, Any] | None = None
-    underway: Callable[[], dict[str, Any] | None] | None = None
-    to_resume: dict[str, Any] | None = None
-    termination: Termination | None = None
-    interrupts: Interrupts = field(default_factory=Interrupts)
-    callback_makers: list[Callable[[Any], Any]] = field(default_factory=list)
+    interrupts: InterruptGuard = field(default_factory=InterruptGuard)
+
+
+@dataclass
+class RunState:
+    """What lasts for one run; a pickle does not contain it.
+
+    Attributes
+    ----------
+    depth : int
+        How many runs and epochs are active, one within another.
+    display : RunDisplay or None
+        What the run shows.
+    sigterm : StopRequest or None
+        Handles SIGTERM, during the run of a trainer that can save its state.
+    gradient_averaging : GradientAveraging or None
+        Averages the gradients over the ranks, while no strategy of Lightning's does.
+    epoch_summary : EpochSummary or None
+        The epoch that is being finished.
+    mid_epoch_state : callable or None
+        Returns the position within the current epoch, if its loader can resume there.
+    """
+
+    depth: int = 0
+    display: RunDisplay | None = None
+    sigterm: StopRequest | None = None
+    gradient_averaging: GradientAveraging | None = None
+    epoch_summary: EpochSummary | None = None
+    mid_epoch_state: Callable[[], dict[str, Any] | None] | None = None
+
+
+@dataclass
+class BatchState:
+    """What lasts for one batch; a pickle does not contain it.
+
+    Attributes
+    ----------
+    backward, optimizer_step : callable or None
+        What replaces ``loss.backward()`` and ``optimizer.step()`` while Lightning runs an overridden ``run_batch``.
+    step_output : mapping or None
+        What `run_batch` received from the user's step, where Lightning needs it.
+    clip_due : bool
+        Whether the gradients of the batch still have to be clipped, after Lightning has unscaled them.
+    update_lr : float or None
+        The learning rate of the update, where the scheduler has changed it since.
+    """
+
+    backward: Callable[[torch.Tensor], None] | None = None
+    optimizer_step: Callable[[], None] | None = None
+    step_output: Mapping[str, Any] | None = None
+    clip_due: bool = False
+    update_lr: float | None = None
+
+
+@dataclass
+class TrainerState:
+    """The package's own part of a trainer, by lifetime.
+
+    Attributes
+    ----------
+    config : Config
+        Settings, as the user gives them.
+    records : Records
+        What persists from run to run, and in a pickle.
+    process : ProcessState
+        What belongs to this process.
+    run : RunState
+        What lasts for one run.
+    batch : BatchState
+        What lasts for one batch.
+    """
+
+    config: Config = field(default_factory=Config)
+    records: Records = field(default_factory=Records)
+    process: ProcessState = field(default_factory=ProcessState)
+    run: RunState = field(default_factory=RunState)
+    batch: BatchState = field(default_factory=BatchState)
 
     @staticmethod
     def random_state() -> dict[str, Any]:
         """Return the states of the random number generators."""
-        return randomness.random_state()
+        return rng.random_state()
 
     @staticmethod
     def set_random_state(state: Mapping[str, Any]) -> None:
         """Set what `random_state` returned."""
-        randomness.set_random_state(state)
+        rng.set_random_state(state)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a run under way, or to this process."""
-        return {**self.__dict__, **dict.fromkeys(_OF_THIS_PROCESS), "running": 0}
+        """Leave out what belongs to this process, to a run or to a batch."""
+        fresh = {"process": ProcessState(), "run": RunState(), "batch": BatchState()}
+        return {"config": self.config, "records": self.records, **fresh}

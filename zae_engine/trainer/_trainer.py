@@ -1,38 +1,71 @@
-"""The trainer that users subclass: zae-engine 0.7.6's interface, run by Lightning."""
+"""Trainer: the class that users subclass, with the interface of zae-engine 0.7.6, run by Lightning."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import optim
 
-from . import checks, devices, ranks, resume, steps, termination
-from ._placement import Placement, length
-from ._records import Records
-from ._state import State
-from .addons.core import T
-from .addons.install import install, reduce
-from .data_modules import is_data_module, loaders_of
-from .epoch_hooks import EpochHooks
-from .epoch_metrics import EpochMetrics
-from .hooks import RunHooks
-from .loaders import is_there
+from . import checks
+from ._protocol import T
+from ._state import Config, Records, TrainerState
+from .addons import compose
+from .checkpoint import weights
+from .checkpoint.lightning_checkpoint import load_checkpoint
+from .checkpoint.trainer_state import resume_loaders, set_random_state_of_rank
+from .data import devices
+from .data.datamodule import is_data_module, loaders_of
+from .data.loaders import is_nonempty, length
+from .display import summary
+from .distributed.world import World, is_rank_zero
+from .logs.epoch_log import EpochLog, log_of, peek
+from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors_of
+from .logs.reductions import mean
+from .logs.value_buffer import ValueBuffer, detach_copy, on_cpu
+from .loops import batch as steps
+from .loops import multi_process, runner
+from .loops.epoch_hooks import EpochHooks
+from .loops.fit_hooks import FitHooks
+from .loops.loggers import log_train_step
+from .loops.sigterm import handled_sigterm
+from .optim import learning_rate
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
-from .running import launch, lightning, run_epochs
 
 if TYPE_CHECKING:
-    from zae_lightning import LightningTrainer, StepModule
+    from zae_lightning import AutomaticOptimizationModule, LightningTrainer
 
 Batch = tuple[Any, ...] | dict[str, Any] | Any
-_REPLACEABLE = ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")
 
 
-class Trainer(Records, Placement):
+class _LossHistory:
+    """The losses of a mode as a list, once they are read; the history holds a `ValueBuffer` until then."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
+    def __get__(self, trainer: Trainer | None, owner: type | None = None) -> Any:
+        return self if trainer is None else trainer._zae_state.records.history.losses[self._mode].to_list()
+
+    def __set__(self, trainer: Trainer, losses: list[Any]) -> None:
+        trainer._zae_state.records.history.losses[self._mode] = ValueBuffer(losses)
+
+
+class _HistoryAttribute:
+    """The history; a subclass may use the name for something else, because this is no data descriptor."""
+
+    def __get__(self, trainer: Trainer | None, owner: type | None = None) -> Any:
+        return self if trainer is None else trainer._zae_state.records.history
+
+
+class Trainer(ABC):
     """Train and test a model: subclass it, write `train_step` and `test_step`, and call `run`.
 
     Parameters
@@ -110,8 +143,12 @@ class Trainer(Records, Placement):
     4
     """
 
-    _zae_distributes = False  # MultiGPUAddon says otherwise
-    _zae_strategy: Any = "auto"  # a Lightning strategy that was added on
+    history: Any = _HistoryAttribute()
+    loss_history_train: Any = _LossHistory("train")
+    loss_history_test: Any = _LossHistory("test")
+
+    _zae_is_distributed: bool = False  # MultiGPUAddon sets it to True
+    _zae_strategy: Any = "auto"  # a Lightning strategy that `add_on` has received
 
     def __init__(
         self,
@@ -130,22 +167,37 @@ class Trainer(Records, Placement):
         lightning: Mapping[str, Any] | None = None,
         live_plot: bool = False,
     ) -> None:
-        self.mode = checks.mode(mode)
-        self._zae_state = State(lightning=checks.lightning_arguments(lightning), live_plot=live_plot)
-        Placement.__init__(self, device)
-        Records.__init__(self)
-        self.model: Any = model if ranks.waits_for_processes(self) else self._to_device(model)
+        self.mode: str = checks.mode(mode)
+        config = Config(trainer_kwargs=checks.lightning_arguments(lightning), live_plot=live_plot)
+        self._zae_state = TrainerState(config, Records(metrics=EpochMetrics(metrics)))
+        self.primary_device_index = 0
+        self.device: list[torch.device]
+        self._set_device(device)
+        self._select_device_of_process()
+        self.model: Any = model if multi_process.keeps_model_on_cpu(self) else self._to_device(model)
         self.optimizer: Any = optimizer
         self.scheduler: Any = scheduler
         self.log_bar = log_bar
         self.scheduler_step_on_batch = scheduler_step_on_batch
         self.gradient_clip = gradient_clip
 
+        self.loader: Any = None
+        self.valid_loader: Any = None
+        self.n_data: int | None = None
+        self.n_valid_data: int | None = None
+        self.batch_size: int | None = None
+        self.valid_batch_size: int | None = None
+
+        self.log_train: defaultdict[str, list[Any]] = EpochLog()
+        self.log_test: defaultdict[str, list[Any]] = EpochLog()
+        self.train_metrics: dict[str, Any] = {}
+        self.test_metrics: dict[str, Any] = {}
+        self.loss_buffer: float = torch.inf
+        self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: LightningTrainer | None = None
-        self.callbacks: Any = checks.parts(getattr(self, "callbacks", []), callbacks)  # a subclass may have taken
-        self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers)  # these names
-        self._zae_state.metrics = EpochMetrics(metrics)
+        self.callbacks: Any = checks.parts(getattr(self, "callbacks", []), callbacks)  # a subclass may use
+        self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers)  # these names for its own
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out Lightning's trainer, which cannot be pickled; its counts stay."""
@@ -171,12 +223,12 @@ class Trainer(Records, Placement):
         TypeError
             If something that is given has no ``apply``, or its ``apply`` returns no class.
         """
-        extended: type[T] = install(cls, add_on_cls)
+        extended: type[T] = compose.install(cls, add_on_cls)
         return extended
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle instances of what `add_on` made by naming the class and the add-ons that it was made from."""
-        return reduce(self, super().__reduce_ex__(protocol))
+        return compose.reduce(self, super().__reduce_ex__(protocol))
 
     # Running
 
@@ -222,34 +274,34 @@ class Trainer(Records, Placement):
                 self.run(n_epoch, *loaders, ckpt_path=ckpt_path, **kwargs)
             return
         n_epoch = checks.epoch_count(n_epoch)
-        checks.has_model(self)
+        checks.require_model(self)
         checks.loader(loader, "loader", n_epoch)
         if valid_loader is not None:
             checks.loader(valid_loader, "valid_loader", n_epoch)
         if ckpt_path is not None:
-            resume.load_checkpoint(self, ckpt_path)
+            load_checkpoint(self, ckpt_path)
         if self.mode == "train":
-            checks.can_train(self)
+            checks.check_trainable(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
-                checks.has_optimizer(self)
-        valid_loader = valid_loader if is_there(valid_loader) else None
+                checks.require_optimizer(self)
+        valid_loader = valid_loader if is_nonempty(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
-        with termination.watched(self) if n_epoch else nullcontext():
+        with handled_sigterm(self) if n_epoch else contextlib.nullcontext():
             self._run(n_epoch, loader, valid_loader, kwargs)
 
     def _run(self, n_epoch: int, loader: Any, valid_loader: Any, kwargs: Mapping[str, Any]) -> None:
         if self.mode == "train":
-            resume.resume_loaders(self, loader, valid_loader)
-        if n_epoch and ranks.needs_processes(self):
-            return launch(self, Trainer.run, n_epoch, loader, valid_loader, **kwargs)
+            resume_loaders(self, loader, valid_loader)
+        if n_epoch and multi_process.should_launch(self):
+            return runner.launch(self, Trainer.run, n_epoch, loader, valid_loader, **kwargs)
         try:
-            with ranks.taking_part(self, loader, valid_loader) as (self.loader, self.valid_loader):
-                resume.random_state_of_rank(self)
+            with multi_process.joined_process_group(self, loader, valid_loader) as (self.loader, self.valid_loader):
+                set_random_state_of_rank(self)
                 self._scheduler_step_check(n_epoch)
                 if n_epoch:
-                    with RunHooks(self, n_epoch, kwargs) as hooks:
-                        run_epochs(self, n_epoch, hooks)
+                    with FitHooks(self, n_epoch, kwargs) as hooks:
+                        runner.fit(self, n_epoch, hooks)
         finally:
             self.loader, self.valid_loader = loader, valid_loader
 
@@ -263,23 +315,16 @@ class Trainer(Records, Placement):
         **kwargs
             Passed on to `run_batch` and the scheduler's ``step``.
         """
-        checks.has_model(self)
+        checks.require_model(self)
         checks.loader(loader, "loader")
-        if ranks.needs_processes(self):
-            launch(self, Trainer.run_epoch, loader, **kwargs)
+        if multi_process.should_launch(self):
+            runner.launch(self, Trainer.run_epoch, loader, **kwargs)
             return
-        with ranks.taking_part(self, loader) as (part,), EpochHooks(self, part, kwargs) as hooks:
-            if length(part) == 0:
-                hooks.epoch_starts()
-                for batch in part:  # where the length lies
-                    hooks.run_alone(batch)
-                hooks.epoch_ends()
-            elif self.mode == "train":
-                if not is_overridden(self, "run_batch"):
-                    checks.has_optimizer(self)
-                lightning().fit(self, hooks, 1, part, None)
-            else:
-                lightning().test(self, hooks, part)
+        with (
+            multi_process.joined_process_group(self, loader) as (sharded,),
+            EpochHooks(self, sharded, kwargs) as hooks,
+        ):
+            runner.run_one_epoch(self, hooks)
 
     def run_batch(self, batch: Batch, **kwargs: Any) -> None:
         """Run one batch in the present mode: the step, in train mode the update too, then the log.
@@ -296,23 +341,24 @@ class Trainer(Records, Placement):
         **kwargs
             Passed on to the scheduler's ``step``.
         """
-        if self._zae_state.world is not None:
-            self._zae_state.world.ledger.turn_to(batch)
+        state = self._zae_state
+        if state.process.world is not None:
+            state.process.world.log_tracker.select(batch)
         batch = steps.to_device(self, batch)
         step_dict: Mapping[str, Any]
         if self.mode == "train":
-            checks.has_optimizer(self)
-            with self._zae_state.autocast.forward():
+            checks.require_optimizer(self)
+            with state.config.precision.forward():
                 step_dict = steps.train_forward(self, batch)
             steps.update(self, step_dict["loss"])
         elif self.mode == "test":
-            with self._zae_state.autocast.forward():
+            with state.config.precision.forward():
                 step_dict = steps.test_forward(self, batch)
         else:
             checks.mode(self.mode)
-        if self._zae_state.step is not None:
-            self._zae_state.step = step_dict
-        steps.finish(self, step_dict, kwargs)
+        if state.batch.step_output is not None:
+            state.batch.step_output = step_dict
+        steps.log_step(self, step_dict, kwargs)
 
     def inference(self, loader: Any) -> list[Any]:
         """Test on a loader and return what the steps gave under ``"output"``, one entry a batch.
@@ -341,14 +387,13 @@ class Trainer(Records, Placement):
             self.toggle(mode)
 
     @property
-    def lightning_module(self) -> StepModule:
+    def lightning_module(self) -> AutomaticOptimizationModule:
         """A ``LightningModule`` of this trainer, for an ``L.Trainer`` of your own.
 
         ``L.Trainer(...).fit(trainer.lightning_module, loader, valid_loader)`` does what `run` does, as far as that
         ``L.Trainer`` lets it: logs, metrics, `check_better`, scheduler and counts are the trainer's.
         """
-        module: StepModule = lightning().make_module(RunHooks(self, 0, {}))
-        return module
+        return runner.make_lightning_module(self)
 
     # What the user writes
 
@@ -384,6 +429,255 @@ class Trainer(Records, Placement):
             What shall be logged: ``"loss"`` for `check_better`, ``"output"`` for `inference`.
         """
         raise NotImplementedError("test_step must be implemented by subclasses")
+
+    # Logs and metrics
+
+    def metric_on_epoch_end(self) -> dict[str, Any]:
+        """Compute metrics from ``log_train`` or ``log_test`` at the end of an epoch; override it, or set it.
+
+        Returns
+        -------
+        dict of str to float
+            Goes into ``train_metrics`` or ``test_metrics``, by the mode. Empty by default.
+        """
+        return {}
+
+    def logging(self, step_dict: dict[str, Any]) -> None:
+        """Append what a step returned to ``log_train`` or ``log_test``, by the mode, detached and on the CPU.
+
+        Parameters
+        ----------
+        step_dict : dict
+            What `train_step` or `test_step` returned.
+        """
+        mode = checks.mode(self.mode)
+        log, state = log_of(self, mode), self._zae_state
+        tracker = state.process.world.log_tracker if state.process.world is not None else None
+        if state.records.metrics:
+            self._update_metrics(step_dict)
+        convert = self._to_cpu if is_overridden(self, "_to_cpu") else detach_copy
+        kept = {}
+        for key, value in step_dict.items():
+            if type(value) is torch.Tensor or not is_metric(value):
+                kept[key] = convert(value)
+            else:
+                state.records.metrics.add_step_metric(mode, key, value)
+        for key, value in kept.items():
+            if isinstance(log, EpochLog):
+                log.add(key, value)
+            else:  # the user has replaced the log
+                log[key].append(on_cpu(value))
+            if tracker is not None:
+                tracker.record(key)
+        if "loss" in kept:
+            state.records.history.losses[mode].append(kept["loss"])
+        if mode == "train":
+            log_train_step(self, kept)
+
+    def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
+        """Return what the metrics given to the trainer are updated with; override it to feed them otherwise.
+
+        Parameters
+        ----------
+        step_dict : dict
+            What `train_step` or `test_step` returned.
+
+        Returns
+        -------
+        tuple, dict or None
+            Arguments for ``Metric.update``, positional or by keyword; by default ``step_dict["preds"]`` and
+            ``step_dict["target"]``, or None if these are not both there: then the batch is not counted.
+        """
+        return default_inputs(step_dict)
+
+    def _update_metrics(self, step_dict: dict[str, Any]) -> None:
+        world, metrics = self._zae_state.process.world, self._zae_state.records.metrics
+        share = world.log_tracker.share if world is not None else None
+        if share is not None and not share.weight:  # this rank repeats a batch only to stay in step with the others
+            return
+        inputs = self.metric_inputs(step_dict)
+        if inputs is not None:
+            tensors = [value for value in tensors_of(inputs) if isinstance(value, torch.Tensor)]
+            with torch.no_grad():
+                metrics.update(self.mode, inputs, tensors[0].device if tensors else torch.device("cpu"))
+
+    def log_reset(self, epoch_end: bool = False) -> None:
+        """Clear both logs, and with ``epoch_end=True`` the metrics too."""
+        self.log_train.clear()
+        self.log_test.clear()
+        multi_process.start_log_tracking(self)
+        if epoch_end:
+            self.train_metrics.clear()
+            self.test_metrics.clear()
+
+    def get_loss_history(self, mode: str = "train") -> list[Any]:
+        """Return the loss of every step of all runs.
+
+        Parameters
+        ----------
+        mode : {"train", "test"}, optional
+            Whose, by default "train".
+
+        Returns
+        -------
+        list of torch.Tensor
+            One a step, in order.
+        """
+        losses: list[Any] = getattr(self, f"loss_history_{checks.mode(mode)}")
+        return losses
+
+    def plot(self, keys: Any = None, ax: Any = None) -> Any:
+        """Plot the history: train and test curves, the best epoch marked, the learning rate beneath.
+
+        Parameters
+        ----------
+        keys : str or list of str, optional
+            What to plot, ``"loss"`` for instance; by default everything.
+        ax : matplotlib.axes.Axes, or list of these, optional
+            Where to draw, one for each key; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
+        return self._zae_state.records.history.plot(keys, ax)
+
+    def __repr__(self) -> str:
+        """Return a table of what the trainer is and where it stands."""
+        return summary.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self)
+
+    def print_log(self, cur_batch: int, num_batch: int) -> dict[str, str]:
+        """Return what the bar shows: the batch, the learning rate, and the mean of every key that is no output.
+
+        Parameters
+        ----------
+        cur_batch : int
+            Number of the present batch, from 1.
+        num_batch : int
+            Number of batches of the epoch.
+
+        Returns
+        -------
+        dict of str to str
+            ``"Batch"``, ``"LR"`` and the means to six places; keys whose values are no numbers are left out. Override
+            it to show something else.
+        """
+        log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
+        for key, values in peek(log_of(self)).items():
+            if "output" not in str(key):
+                with contextlib.suppress(Exception):  # the values have no mean
+                    log[str(key)] = f"{mean(values):.6f}"
+        return log
+
+    def toggle(self, mode: str | None = None) -> None:
+        """Switch to ``mode``, or to the other one if None is given."""
+        self.mode = checks.mode(mode) if mode else ("test" if self.mode == "train" else "train")
+
+    # The best weights
+
+    def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
+        """Compare an epoch's loss with the best so far, and keep a copy of the weights if it is lower.
+
+        Parameters
+        ----------
+        cur_epoch : int
+            Index of the epoch, from 0.
+        cur_loss : float
+            Mean test loss of the epoch, or mean training loss without validation. One that is ``nan`` or infinite is
+            never better.
+
+        Returns
+        -------
+        bool
+            Whether it is better.
+        """
+        if not (math.isfinite(cur_loss) and cur_loss < self.loss_buffer):
+            return False
+        self.weight_buffer["epoch"] = [cur_epoch]
+        self.weight_buffer["weight"] = [weights.clone_state_dict(self.model)]
+        self.loss_buffer = cur_loss
+        return True
+
+    def save_model(self, filename: str) -> None:
+        """Save the model's state dictionary with `torch.save`; of several processes, rank 0 does."""
+        if is_rank_zero(self._zae_state.process.world):
+            torch.save(self.model.state_dict(), filename)
+
+    def apply_weights(self, filename: str | None = None, strict: bool = True) -> None:
+        """Load weights into the model: from a file, or the best ones of the buffer.
+
+        As in 0.7.6, a missing file or an empty buffer is reported on stdout and changes nothing.
+
+        Parameters
+        ----------
+        filename : str, optional
+            A file that `save_model` wrote. It is read with ``weights_only=True``, so loading runs no code.
+        strict : bool, optional
+            Whether all keys must match, by default True.
+        """
+        weights.apply(self.model, self.weight_buffer, filename, strict)
+
+    # Devices and loaders
+
+    def _set_device(self, device: devices.DeviceLike | Sequence[devices.DeviceLike]) -> None:
+        self.device = devices.parse_devices(device)
+        if len(self.device) == 1 and self.device[0].type == "cuda":
+            torch.cuda.set_device(self.device[0])
+
+    def _select_device_of_process(self) -> None:
+        """Select the device of this process, if a launcher such as torchrun has started several."""
+        is_distributed = multi_process.is_distributed(self)
+        world = World.from_environment() if is_distributed else None
+        if world is None:
+            multi_process.warn_unused_devices(self)
+            if is_distributed:
+                self.device = devices.check_one_per_process(self.device)
+            return
+        self._zae_state.process.world = world
+        self.device = devices.local_rank_devices(self.device, world.local_size, world.launcher)
+        self.primary_device_index = world.local_rank
+        if self.device[0].type == "cuda":
+            torch.cuda.set_device(self.device[world.local_rank])
+
+    def _to_cpu(self, *args: Any) -> Any:
+        return on_cpu(args[0]) if len(args) == 1 else tuple(self._to_cpu(value) for value in args)
+
+    def _to_device(self, *args: Any, **kwargs: Any) -> Any:
+        device = self.device[self.primary_device_index]
+        if args:
+            moved = tuple(devices.move_to_device(value, device) for value in args)
+            return moved[0] if len(moved) == 1 else moved
+        return {key: devices.move_to_device(value, device) for key, value in kwargs.items()} if kwargs else None
+
+    def _check_batch_size(self) -> None:
+        self.batch_size = getattr(self.loader, "batch_size", None) if self.loader is not None else 0
+        self.valid_batch_size = getattr(self.valid_loader, "batch_size", None) if self.valid_loader is not None else 0
+
+    def _data_count(self, initial: bool = False) -> None:
+        if initial:
+            self.n_data, self.n_valid_data = _sample_count(self.loader), _sample_count(self.valid_loader)
+            return
+        world = self._zae_state.process.world
+        n_ranks = world.size if world is not None else 1
+        if self.mode == "test" and self.valid_loader is not None:
+            if self.n_valid_data is not None:
+                self.n_valid_data -= (self.valid_batch_size or 0) * n_ranks
+        elif self.n_data is not None:
+            self.n_data -= (self.batch_size or 0) * n_ranks
+
+    def _scheduler_step_check(self, epoch: int) -> None:
+        if self.scheduler_step_on_batch and "total_iters" in getattr(self.scheduler, "__dict__", {}):
+            n_batches = length(self.loader)
+            if n_batches is not None:
+                checks.enough_iterations(self.scheduler.total_iters, epoch * n_batches)
+
+
+def _sample_count(loader: Any) -> int | None:
+    return 0 if loader is None else length(getattr(loader, "dataset", None))
 
 
 ORIGINALS.update(

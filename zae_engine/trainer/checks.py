@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn.parameter import UninitializedParameter
@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from .._errors import ContractError
-
-if TYPE_CHECKING:
-    from ._trainer import Trainer
+from ._protocol import TrainerProtocol
+from .distributed.parameters import held_values
+from .optim import is_torch_optimizer
 
 MODES = ("train", "test")
-_THE_TRAINERS_OWN = {
+_SET_BY_TRAINER = {
     "max_epochs": "say how many epochs in run(n_epoch, ...)",
     "accelerator": "give the trainer a device",
     "devices": "give the trainer a device, or a list of them with MultiGPUAddon",
@@ -66,18 +66,13 @@ def loader(value: Any, name: str, n_epoch: int = 1) -> None:
         )
 
 
-def has_model(trainer: Trainer) -> None:
+def require_model(trainer: TrainerProtocol) -> None:
     """Raise `ValueError` if the trainer was constructed without a model."""
     if trainer.model is None:
         raise ValueError("The trainer has no model (model=None). Set trainer.model before running it.")
 
 
-def is_torch_optimizer(value: Any) -> bool:
-    """Whether this is an optimizer of torch's kind, and not something that only has some of its methods."""
-    return isinstance(value, Optimizer) and isinstance(getattr(value, "param_groups", None), list)
-
-
-def can_train(trainer: Trainer) -> None:
+def check_trainable(trainer: TrainerProtocol) -> None:
     """Raise `ValueError` if the optimizer or the scheduler can be seen to have no effect on anything here."""
     optimizer, scheduler = trainer.optimizer, trainer.scheduler
     if is_torch_optimizer(optimizer) and isinstance(trainer.model, torch.nn.Module):
@@ -103,15 +98,14 @@ def _held(optimizer: Optimizer) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
-def _others(trainer: Trainer) -> set[int]:
-    """Return the parameters that a trainer has beside its model: other modules and tensors among its attributes."""
+def _others(trainer: TrainerProtocol) -> set[int]:
+    """Return the parameters that a trainer holds beside its model: of other modules, and tensors by themselves."""
     found = set()
-    for value in vars(trainer).values():
-        for part in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(part, torch.nn.Module):
-                found |= {id(p) for p in part.parameters()}
-            elif isinstance(part, torch.Tensor):
-                found.add(id(part))
+    for value in held_values(trainer):
+        if isinstance(value, torch.nn.Module):
+            found |= {id(parameter) for parameter in value.parameters()}
+        elif isinstance(value, torch.Tensor):
+            found.add(id(value))
     return found
 
 
@@ -124,7 +118,7 @@ def lightning_arguments(value: Any) -> dict[str, Any]:
             f"lightning={value!r} is no dict of arguments for lightning.Trainer, such as "
             f'{{"strategy": "fsdp", "accumulate_grad_batches": 4}}.'
         )
-    for name, instead in _THE_TRAINERS_OWN.items():
+    for name, instead in _SET_BY_TRAINER.items():
         if name in value:
             raise ValueError(f'lightning={{"{name}": ...}} is decided by the trainer. Instead, {instead}.')
     return dict(value)
@@ -143,7 +137,7 @@ def parts(own: Any, given: Any) -> Any:
     return own + given
 
 
-def has_no_lazy_parameters(trainer: Trainer) -> None:
+def has_no_lazy_parameters(trainer: TrainerProtocol) -> None:
     """Raise `ValueError` if the model has parameters that only a first batch gives a shape."""
     model = trainer.model
     lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
@@ -154,7 +148,7 @@ def has_no_lazy_parameters(trainer: Trainer) -> None:
         )
 
 
-def has_optimizer(trainer: Trainer) -> None:
+def require_optimizer(trainer: TrainerProtocol) -> None:
     """Raise `ValueError` if there is no optimizer to train with, `TypeError` if it is none."""
     optimizer = trainer.optimizer
     if optimizer is not None and not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):

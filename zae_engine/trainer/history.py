@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from .files import replace_file
-from .means import mean
-from .series import Series
+from .logs.reductions import mean
+from .logs.value_buffer import ValueBuffer
+from .utilities.atomic_io import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ class History(Sequence[Record]):
 
     Attributes
     ----------
-    losses : dict of str to Series
+    losses : dict of str to ValueBuffer
         The loss of every step, for ``"train"`` and for ``"test"``; see `steps`.
 
     Examples
@@ -53,7 +53,7 @@ class History(Sequence[Record]):
 
     def __init__(self) -> None:
         self._records: list[Record] = []
-        self.losses: dict[str, Series] = {mode: Series() for mode in MODES}
+        self.losses: dict[str, ValueBuffer] = {mode: ValueBuffer() for mode in MODES}
 
     # Reading
 
@@ -124,7 +124,7 @@ class History(Sequence[Record]):
         if stacked is not None and stacked.numel() == len(stacked) and not stacked.is_complex():
             values: list[float] = stacked.reshape(-1).double().tolist()
             return values
-        return [_float(value) for value in self.losses[mode].window(0)]
+        return [_float(value) for value in self.losses[mode].read_from(0)]
 
     def best(self, key: str | None = None) -> Record:
         """Return the record of the best epoch.
@@ -160,13 +160,13 @@ class History(Sequence[Record]):
 
     def clear(self) -> None:
         """Forget everything."""
-        self.adopt(History())
+        self.assign(History())
 
-    def adopt(self, other: History) -> None:
+    def assign(self, other: History) -> None:
         """Become what another history is; lists of losses that were handed out stay the same objects."""
         self._records[:] = other._records
         for mode, series in self.losses.items():
-            series.adopt(other.losses[mode])
+            series.assign(other.losses[mode])
 
     # Elsewhere
 
@@ -201,7 +201,7 @@ class History(Sequence[Record]):
             "losses": {mode: self.steps(mode) for mode in MODES},
         }
         text = json.dumps(content, default=_plain)
-        replace_file(filename, lambda file: file.write(text.encode()))
+        atomic_write(filename, lambda file: file.write(text.encode()))
 
     @classmethod
     def load(cls, filename: str | os.PathLike[str]) -> History:

@@ -1,18 +1,17 @@
-"""Telling whether a user has replaced a method of `Trainer`, which decides how a trainer is run."""
+"""Overrides: which methods of `Trainer` a user has replaced, which decides how Lightning runs a trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ._trainer import Trainer
+from ._protocol import TrainerProtocol
 
 ORIGINALS: dict[str, Callable[..., Any]] = {}
-"""The methods as this package defines them; an assignment on the class does not change these."""
+"""The methods as `Trainer` defines them; an assignment on the class does not change these."""
 
 
-def is_overridden(trainer: Trainer, name: str) -> bool:
+def is_overridden(trainer: TrainerProtocol, name: str) -> bool:
     """Whether a subclass, an add-on, or an assignment on class or instance has replaced a method of `Trainer`.
 
     Parameters

@@ -1,6 +1,6 @@
 """Lightning callbacks that runs and add-ons bring along."""
 
-from .first import BarValues, EpochBooks
-from .state import StateCheckpoint
+from .epoch_results import EpochResultsCallback, ProgressBarMetrics
+from .state_checkpoint import StateCheckpoint
 
-__all__ = ["BarValues", "EpochBooks", "StateCheckpoint"]
+__all__ = ["EpochResultsCallback", "ProgressBarMetrics", "StateCheckpoint"]

@@ -140,7 +140,7 @@ def start_run(params: Mapping[str, Any]) -> Any:
         token = arguments.get("api_token") or os.environ.get("NEPTUNE_API_TOKEN", "")
         try:
             _within(PROBE_SECONDS, lambda: _probe(_address(token)))
-            return answering(_within(START_SECONDS, lambda: neptune.init_run(**arguments), discard=_stop))
+            return ensure_is_live(_within(START_SECONDS, lambda: neptune.init_run(**arguments), discard=_stop))
         except Exception as error:
             reason = str(error).strip().splitlines()
             warnings.warn(
@@ -155,7 +155,7 @@ def start_run(params: Mapping[str, Any]) -> Any:
         arguments.setdefault("capture_hardware_metrics", False)  # nobody watches them
         arguments.pop("with_id", None)  # a run of the service's, which cannot be gone on with
         mode = "offline"
-    return answering(neptune.init_run(**arguments), is_offline=mode == "offline")
+    return ensure_is_live(neptune.init_run(**arguments), is_offline=mode == "offline")
 
 
 def close_run(run: Any) -> None:
@@ -168,7 +168,7 @@ def logger_of(run: Any) -> NeptuneLogger:
     return NeptuneLogger(run)
 
 
-def answering(run: Any, is_offline: bool = False) -> Any:
+def ensure_is_live(run: Any, is_offline: bool = False) -> Any:
     """Return the run with an ``is_live()`` that tells whether it goes on."""
     # `_state` is neptune's own; zae-engine 0.7.6 reads it too, and tests/zae_lightning/loggers fails if it changes.
     run.is_live = lambda: run._state.value != "stopped"

@@ -31,12 +31,12 @@ def start_run(params: Mapping[str, Any]) -> Any:
     arguments = dict(params)
     if wandb.run is not None or any(run.is_live() for run in _started):  # of another trainer, or of the user
         arguments.setdefault("reinit", "create_new")
-    run = answering(wandb.init(**arguments))
+    run = ensure_is_live(wandb.init(**arguments))
     _started.add(run)
     return run
 
 
-def answering(run: Any) -> Any:
+def ensure_is_live(run: Any) -> Any:
     """Return the run with an ``is_live()`` that tells whether it goes on."""
     if not callable(getattr(run, "is_live", None)):
         flag = weakref.ref(run)

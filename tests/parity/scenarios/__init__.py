@@ -7,7 +7,7 @@ trainers keep a ``trace`` of hook calls with the mode and learning rate at each,
 from zae_engine.trainer import Trainer
 from zae_engine.trainer._trainer import Trainer as _SameTrainer  # the path that add-ons of 0.7.6 import from
 
-from . import batches, habits, oddities, overrides, runs, schedules, strange_loaders  # noqa: F401  # each registers its scenarios
+from . import batches, edge_cases, idioms, overrides, runs, schedules, strange_loaders  # noqa: F401  # each registers its scenarios
 from .parts import SCENARIOS
 
 assert _SameTrainer is Trainer

@@ -1,23 +1,19 @@
-"""The base class of add-ons."""
+"""Add-on base: the class that add-ons subclass."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from .._trainer import Trainer
-
-T = TypeVar("T", bound="Trainer")
+from .._protocol import T
 
 __all__ = ["AddOnBase", "T"]
 
 
 class AddOnBase(ABC):
-    """Base class of add-ons. An add-on turns a trainer class into one that does more.
+    """Base class of add-ons. An add-on turns a trainer class into a subclass of it that does more.
 
-    An add-on's class may take further keywords and override any method of `Trainer`; it calls ``super()`` for what it
-    does not replace. Add-ons compose in any order: ``Trainer.add_on(A, B)`` is ``B.apply(A.apply(Trainer))``.
+    The subclass may take further keywords and override any method of `Trainer`; it calls ``super()`` for what it does
+    not replace. Add-ons compose in any order: ``Trainer.add_on(A, B)`` is ``B.apply(A.apply(Trainer))``.
 
     Examples
     --------
@@ -40,7 +36,7 @@ class AddOnBase(ABC):
     @classmethod
     @abstractmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
-        """Return a subclass of ``base_cls`` that does what the add-on adds.
+        """Return a subclass of ``base_cls`` with what the add-on adds.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The add-on for mixed precision."""
+"""PrecisionMixerAddon: mixed precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from ..autocast import Autocast
+from .._state import TrainerState
+from ..precision import Autocast
+from .compose import with_mixin
 from .core import AddOnBase, T
 
 NAMES = ("fp32", "fp16", "bf16")
@@ -51,27 +53,33 @@ class PrecisionMixerAddon(AddOnBase):
     @classmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
         """Return ``base_cls`` with mixed precision."""
+        return with_mixin(base_cls, PrecisionMixerMixin, "PrecisionTrainer")
 
-        class PrecisionTrainer(base_cls):  # type: ignore[misc, valid-type]
-            def __init__(self, *args: Any, precision: str | Sequence[str] = "auto", **kwargs: Any) -> None:
-                super().__init__(*args, **kwargs)
-                device = self.device[self.primary_device_index]
-                self.precision = self._determine_precision(precision)
-                self._zae_state.autocast = Autocast(_first_possible(self.precision, device), device)
-                self.scaler = self._zae_state.autocast.scaler
 
-            def _determine_precision(self, precision: str | Sequence[str]) -> list[str]:
-                if precision == "auto":
-                    return _best(self.device[self.primary_device_index])
-                priorities = [precision] if isinstance(precision, str) else precision
-                if not isinstance(priorities, (list, tuple)) or not priorities or not set(priorities) <= set(NAMES):
-                    raise ValueError(
-                        f'precision={precision!r} is not known: accepted are "auto", "fp32", "fp16", "bf16", or a '
-                        f"list of the latter three in order of priority."
-                    )
-                return list(priorities)
+class PrecisionMixerMixin:
+    """The part of a trainer that `PrecisionMixerAddon` adds."""
 
-        return PrecisionTrainer
+    device: list[torch.device]
+    primary_device_index: int
+    _zae_state: TrainerState
+
+    def __init__(self, *args: Any, precision: str | Sequence[str] = "auto", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        device = self.device[self.primary_device_index]
+        self.precision = self._determine_precision(precision)
+        self._zae_state.config.precision = Autocast(_first_possible(self.precision, device), device)
+        self.scaler = self._zae_state.config.precision.scaler
+
+    def _determine_precision(self, precision: str | Sequence[str]) -> list[str]:
+        if precision == "auto":
+            return _best(self.device[self.primary_device_index])
+        priorities = [precision] if isinstance(precision, str) else precision
+        if not isinstance(priorities, (list, tuple)) or not priorities or not set(priorities) <= set(NAMES):
+            raise ValueError(
+                f'precision={precision!r} is not known: accepted are "auto", "fp32", "fp16", "bf16", or a list of the '
+                f"latter three in order of priority."
+            )
+        return list(priorities)
 
 
 def _best(device: torch.device) -> list[str]:

@@ -1,9 +1,10 @@
-"""The add-on for several devices."""
+"""MultiGPUAddon: training on several devices."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from .compose import with_mixin
 from .core import AddOnBase, T
 
 
@@ -57,12 +58,14 @@ class MultiGPUAddon(AddOnBase):
     @classmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
         """Return ``base_cls`` for several devices."""
+        return with_mixin(base_cls, MultiGPUMixin, "MultiGPUTrainer")
 
-        class MultiGPUTrainer(base_cls):  # type: ignore[misc, valid-type]
-            _zae_distributes = True
 
-            def __init__(self, *args: Any, init_method: str | None = None, **kwargs: Any) -> None:
-                self.init_method = init_method
-                super().__init__(*args, **kwargs)
+class MultiGPUMixin:
+    """The part of a trainer that `MultiGPUAddon` adds."""
 
-        return MultiGPUTrainer
+    _zae_is_distributed = True
+
+    def __init__(self, *args: Any, init_method: str | None = None, **kwargs: Any) -> None:
+        self.init_method = init_method
+        super().__init__(*args, **kwargs)

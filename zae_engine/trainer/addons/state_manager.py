@@ -1,4 +1,4 @@
-"""The add-on that saves a trainer's state whenever it gets better, and loads it."""
+"""StateManagerAddon: saving the state of a trainer on every better loss, and loading it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import os
 import shutil
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from .. import ranks, resume
-from ..files import refusal
-from . import saved_state, state_files
+from .._protocol import TrainerProtocol
+from .._state import TrainerState
+from ..checkpoint.loading import load
+from ..checkpoint.storage import formats, manifest
+from ..checkpoint.storage.atomic_folder import AtomicFolder
+from ..checkpoint.trainer_state import callback_states, trainer_state_dict
+from ..distributed.world import is_rank_zero
+from ..utilities.atomic_io import os_error_cause
+from .compose import with_mixin
 from .core import AddOnBase, T
-from .state_folder import StateFolder
 
 
 class StateManagerAddon(AddOnBase):
@@ -62,178 +68,194 @@ class StateManagerAddon(AddOnBase):
     @classmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
         """Return ``base_cls`` with saving and loading."""
+        return with_mixin(base_cls, StateManagerMixin, "TrainerWithStateManager")
 
-        class TrainerWithStateManager(base_cls):  # type: ignore[misc, valid-type]
-            def __init__(self, *args: Any, save_path: str, save_format: str = "ckpt", **kwargs: Any) -> None:
-                if save_format not in state_files.FORMATS:
-                    raise ValueError(f'save_format={save_format!r} is unknown: accepted are "ckpt" and "safetensor".')
-                self.save_path = save_path
-                self.save_format = save_format
-                self.saved_loss: float | None = None
-                self._zae_saving = saved_state.Saving()
-                super().__init__(*args, **kwargs)
-                os.makedirs(self.save_path, exist_ok=True)
-                self._zae_state.callback_makers.append(_checkpoint_callback)
 
-            def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
-                """As `Trainer.check_better`, and save the state if it is better.
+class StateManagerMixin:
+    """The part of a trainer that `StateManagerAddon` adds."""
 
-                A disk that is full, or anything else the system refuses, costs a warning: the run goes on, the files
-                stay as they were, and the next epoch that is better than what they hold is saved.
-                """
-                better = bool(super().check_better(cur_epoch, cur_loss))
-                if self._zae_state.ending is not None:
-                    self._zae_state.ending = {**self._zae_state.ending, "better": better}
-                if better or self._zae_is_overdue(cur_loss):
-                    saved_loss, self.saved_loss = self.saved_loss, float(cur_loss)
-                    try:
-                        self.save_state()
-                        self._zae_saving.has_failed = False
-                    except Exception as error:
-                        self._zae_saving.has_failed, self.saved_loss = True, saved_loss
-                        if refusal(error) is None:
-                            raise
-                        warnings.warn(
-                            f"The state after epoch {cur_epoch + 1} could not be saved in {self.save_path!r} "
-                            f"({type(error).__name__}: {error}). Training goes on; the files there are those of the "
-                            f"save before.",
-                            stacklevel=2,
-                        )
-                return better
+    model: Any
+    optimizer: Any
+    scheduler: Any
+    callbacks: Any
+    _zae_state: TrainerState
 
-            def _zae_is_overdue(self, cur_loss: float) -> bool:
-                """Whether the best state could not be saved, and this one is better than what the files hold."""
-                saved_loss = math.inf if self.saved_loss is None else self.saved_loss
-                return self._zae_saving.has_failed and math.isfinite(cur_loss) and cur_loss < saved_loss
+    def __init__(self, *args: Any, save_path: str, save_format: str = "ckpt", **kwargs: Any) -> None:
+        if save_format not in formats.FORMATS:
+            raise ValueError(f'save_format={save_format!r} is unknown: accepted are "ckpt" and "safetensor".')
+        self.save_path = save_path
+        self.save_format = save_format
+        self.saved_loss: float | None = None
+        self._zae_save_status = manifest.SaveStatus()
+        super().__init__(*args, **kwargs)
+        os.makedirs(self.save_path, exist_ok=True)
+        self._zae_state.config.callback_factories.append(_checkpoint_callback)
 
-            def state_file(self, part: str) -> str:
-                """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``.
+    def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
+        """As `Trainer.check_better`, and save the state if it is better.
 
-                While `save_state` works, this is where the new file is to be written.
-                """
-                return os.path.join(self._zae_saving.staged or os.fspath(self.save_path), self._zae_file_names()[part])
+        A disk that is full, or anything else the system refuses, costs a warning: the run goes on, the files
+        stay as they were, and the next epoch that is better than what they hold is saved.
+        """
+        parent: Any = super()
+        better = bool(parent.check_better(cur_epoch, cur_loss))
+        if (summary := self._zae_state.run.epoch_summary) is not None:
+            summary.better = better
+        if better or self._zae_is_overdue(cur_loss):
+            saved_loss, self.saved_loss = self.saved_loss, float(cur_loss)
+            try:
+                self.save_state()
+                self._zae_save_status.has_failed = False
+            except Exception as error:
+                self._zae_save_status.has_failed, self.saved_loss = True, saved_loss
+                if os_error_cause(error) is None:
+                    raise
+                warnings.warn(
+                    f"The state after epoch {cur_epoch + 1} could not be saved in {self.save_path!r} "
+                    f"({type(error).__name__}: {error}). Training goes on; the files there are those of the "
+                    f"save before.",
+                    stacklevel=2,
+                )
+        return better
 
-            def _zae_file_names(self) -> dict[str, str]:
-                return {
-                    "model": f"model.{self.save_format}",
-                    "optimizer": "optimizer.zae",
-                    "scheduler": "scheduler.zae",
-                }
+    def _zae_is_overdue(self, cur_loss: float) -> bool:
+        """Whether the best state could not be saved, and this one is better than what the files hold."""
+        saved_loss = math.inf if self.saved_loss is None else self.saved_loss
+        return self._zae_save_status.has_failed and math.isfinite(cur_loss) and cur_loss < saved_loss
 
-            def save_state(self) -> None:
-                """Save model, optimizer and scheduler, as far as the trainer has them, and all else.
+    def state_file(self, part: str) -> str:
+        """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``.
 
-                The files take the place of the old ones together: a process that is killed meanwhile leaves the state
-                from before or the new one, whole. Of several processes, rank 0 saves.
+        While `save_state` works, this is where the new file is to be written.
+        """
+        return os.path.join(self._zae_save_status.staged or os.fspath(self.save_path), self._zae_file_names()[part])
 
-                Raises
-                ------
-                OSError
-                    If the system refuses, as where the disk is full. The files are then as before.
-                """
-                if not ranks.is_first(self):
-                    return
-                rest = {**resume.state_of(self), "checkpoint": resume.callbacks_of(self)}
-                saving, folder = self._zae_saving, StateFolder(self.save_path)
-                with folder.saving(outdated=self._zae_file_names().values()) as staged:
-                    saving.staged = staged
-                    try:
-                        self.save_model(self.state_file("model"))
-                        self.save_optimizer()
-                        self.save_scheduler()
-                    finally:
-                        saving.staged = None
-                    content = saved_state.write_rest(folder, staged, rest)
-                self._zae_forget_stop()
-                saving.to_complete = content if self._zae_state.ending is not None else None
+    def _zae_file_names(self) -> dict[str, str]:
+        return {
+            "model": f"model.{self.save_format}",
+            "optimizer": "optimizer.zae",
+            "scheduler": "scheduler.zae",
+        }
 
-            def _zae_save_before_stopping(self) -> None:
-                """Save what is now: beside the best state, or as the state if there is none yet."""
-                path, there = self.save_path, StateFolder(self.save_path).names()
-                if any(name in there for name in self._zae_file_names().values()):
-                    self.save_path = self._zae_path_if_stopped()
-                try:
-                    os.makedirs(self.save_path, exist_ok=True)
-                    self.save_state()
-                    self._zae_saving.is_stopped = True
-                except Exception as error:
-                    if refusal(error) is None:
-                        raise
-                    warnings.warn(
-                        f"The state could not be saved in {self.save_path!r} before stopping ({type(error).__name__}: "
-                        f"{error}). The files there are those of the save before.",
-                        stacklevel=2,
-                    )
-                finally:
-                    self.save_path = path
+    def save_state(self) -> None:
+        """Save model, optimizer and scheduler, as far as the trainer has them, and all else.
 
-            def _zae_path_if_stopped(self) -> str:
-                return os.path.join(self.save_path, "stopped")
+        The files take the place of the old ones together: a process that is killed meanwhile leaves the state
+        from before or the new one, whole. Of several processes, rank 0 saves.
 
-            def _zae_forget_stop(self) -> None:
-                """Remove the state of a run that was stopped: there is a later one, or the run has been completed."""
-                self._zae_saving.is_stopped = False
-                if ranks.is_first(self):
-                    shutil.rmtree(self._zae_path_if_stopped(), ignore_errors=True)
+        Raises
+        ------
+        OSError
+            If the system refuses, as where the disk is full. The files are then as before.
+        """
+        if not is_rank_zero(self._zae_state.process.world):
+            return
+        rest = {**trainer_state_dict(_as_trainer(self)), "checkpoint": callback_states(_as_trainer(self))}
+        saving, folder = self._zae_save_status, AtomicFolder(self.save_path)
+        with folder.saving(outdated=self._zae_file_names().values()) as staged:
+            saving.staged = staged
+            try:
+                self.save_model(self.state_file("model"))
+                self.save_optimizer()
+                self.save_scheduler()
+            finally:
+                saving.staged = None
+            content = manifest.write_manifest(folder, staged, rest)
+        self._zae_forget_stop()
+        saving.to_complete = content if self._zae_state.run.epoch_summary is not None else None
 
-            def _zae_run_is_complete(self) -> None:
-                if self._zae_saving.is_stopped:
-                    self._zae_forget_stop()
+    def _zae_save_before_stopping(self) -> None:
+        """Save what is now: beside the best state, or as the state if there is none yet."""
+        path, there = self.save_path, AtomicFolder(self.save_path).names()
+        if any(name in there for name in self._zae_file_names().values()):
+            self.save_path = self._zae_path_if_stopped()
+        try:
+            os.makedirs(self.save_path, exist_ok=True)
+            self.save_state()
+            self._zae_save_status.is_stopped = True
+        except Exception as error:
+            if os_error_cause(error) is None:
+                raise
+            warnings.warn(
+                f"The state could not be saved in {self.save_path!r} before stopping ({type(error).__name__}: "
+                f"{error}). The files there are those of the save before.",
+                stacklevel=2,
+            )
+        finally:
+            self.save_path = path
 
-            def _zae_complete_state(self) -> None:
-                """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
-                content, self._zae_saving.to_complete = self._zae_saving.to_complete, None
-                if content is not None and self.callbacks[1:]:
-                    with suppress(OSError):  # what was saved is good, but for these states
-                        saved_state.complete(StateFolder(self.save_path), content, resume.callbacks_of(self))
+    def _zae_path_if_stopped(self) -> str:
+        return os.path.join(self.save_path, "stopped")
 
-            def save_model(self, filename: str) -> None:
-                """Save the model's weights to a file, in the trainer's format."""
-                state_files.write_model(filename, self.model.state_dict(), self.save_format)
+    def _zae_forget_stop(self) -> None:
+        """Remove the state of a run that was stopped: there is a later one, or the run has been completed."""
+        self._zae_save_status.is_stopped = False
+        if is_rank_zero(self._zae_state.process.world):
+            shutil.rmtree(self._zae_path_if_stopped(), ignore_errors=True)
 
-            def save_optimizer(self) -> None:
-                """Save the optimizer's state, if there is an optimizer that can give it."""
-                if hasattr(self.optimizer, "state_dict"):
-                    state_files.write_zae(self.state_file("optimizer"), self.optimizer.state_dict())
+    def _zae_run_is_complete(self) -> None:
+        if self._zae_save_status.is_stopped:
+            self._zae_forget_stop()
 
-            def save_scheduler(self) -> None:
-                """Save the scheduler's state, if there is a scheduler that can give it."""
-                if hasattr(self.scheduler, "state_dict"):
-                    state_files.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
+    def _zae_complete_state(self) -> None:
+        """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
+        content, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
+        if content is not None and self.callbacks[1:]:
+            with suppress(OSError):  # what was saved is good, but for these states
+                manifest.complete(AtomicFolder(self.save_path), content, callback_states(_as_trainer(self)))
 
-            def load_state(self) -> None:
-                """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
+    def save_model(self, filename: str) -> None:
+        """Save the model's weights to a file, in the trainer's format."""
+        formats.write_model(filename, self.model.state_dict(), self.save_format)
 
-                What `save_state` or a better epoch has written is gone on with to the bit: progress, best loss and
-                weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three. Where a run
-                was stopped by SIGTERM and has not been gone on with, this is the state in which it stopped.
+    def save_optimizer(self) -> None:
+        """Save the optimizer's state, if there is an optimizer that can give it."""
+        if hasattr(self.optimizer, "state_dict"):
+            formats.write_zae(self.state_file("optimizer"), self.optimizer.state_dict())
 
-                All or nothing: where one part does not fit, the others are as before. Reading runs no code from files.
+    def save_scheduler(self) -> None:
+        """Save the scheduler's state, if there is a scheduler that can give it."""
+        if hasattr(self.scheduler, "state_dict"):
+            formats.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
 
-                Raises
-                ------
-                FileNotFoundError
-                    If a file is missing.
-                ValueError
-                    If a file cannot be read, does not fit, or is of another save than the others.
-                """
-                names = self._zae_file_names()
-                names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
-                stopped = StateFolder(self._zae_path_if_stopped())
-                folder = stopped if stopped.names() else StateFolder(self.save_path)
-                saved = saved_state.read(folder, names, self.save_format)
-                resume.load(self, saved.parts, saved.rest, saved.files)
-                self._zae_saving.is_stopped = folder is stopped
+    def load_state(self) -> None:
+        """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
 
-            def __getstate__(self) -> dict[str, Any]:
-                """Leave the callback behind: it is of this very trainer, and a copy makes its own."""
-                state = super().__getstate__()
-                inner = copy.copy(state["_zae_state"])
-                inner.callback_makers = [_checkpoint_callback]
-                own = [callback for callback in state["callbacks"] if not getattr(callback, "is_the_trainers", False)]
-                return {**state, "_zae_state": inner, "callbacks": own}
+        What `save_state` or a better epoch has written is gone on with to the bit: progress, best loss and
+        weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three. Where a run
+        was stopped by SIGTERM and has not been gone on with, this is the state in which it stopped.
 
-        return TrainerWithStateManager
+        All or nothing: where one part does not fit, the others are as before. Reading runs no code from files.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        ValueError
+            If a file cannot be read, does not fit, or is of another save than the others.
+        """
+        names = self._zae_file_names()
+        names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
+        stopped = AtomicFolder(self._zae_path_if_stopped())
+        folder = stopped if stopped.names() else AtomicFolder(self.save_path)
+        saved = manifest.read(folder, names, self.save_format)
+        load(_as_trainer(self), saved.parts, saved.rest, saved.files)
+        self._zae_save_status.is_stopped = folder is stopped
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the callback behind: it is of this very trainer, and a copy makes its own."""
+        parent: Any = super()
+        state: dict[str, Any] = parent.__getstate__()
+        inner = copy.copy(state["_zae_state"])
+        inner.config = replace(inner.config, callback_factories=[_checkpoint_callback])
+        own = [callback for callback in state["callbacks"] if not getattr(callback, "is_the_trainers", False)]
+        return {**state, "_zae_state": inner, "callbacks": own}
+
+
+def _as_trainer(mixin: Any) -> TrainerProtocol:
+    """Return the trainer that a mixin is part of."""
+    trainer: TrainerProtocol = mixin
+    return trainer
 
 
 def _checkpoint_callback(trainer: Any) -> Any:

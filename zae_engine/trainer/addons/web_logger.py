@@ -1,4 +1,4 @@
-"""Add-ons that log to Weights & Biases and to Neptune."""
+"""WandBLoggerAddon and NeptuneLoggerAddon: logging to Weights & Biases and to Neptune."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import ranks
+from ..distributed.world import is_rank_zero
+from .compose import with_mixin
 from .core import AddOnBase, T
 from .neptune_offline import read_offline_run
 
@@ -51,20 +52,7 @@ class WandBLoggerAddon(AddOnBase):
     @classmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
         """Return ``base_cls`` with a Weights & Biases run."""
-
-        class WandBLogger(_web_logging(base_cls)):  # type: ignore[misc]
-            def __init__(self, *args: Any, **kwargs: Any) -> None:
-                params = _own_params("wandb", kwargs)
-                super().__init__(*args, **kwargs)
-                if params is not None:
-                    _require("wandb", "WandBLoggerAddon")
-                    self._attach_web_logger("wandb", self.init_wandb(_of_rank(self, params, "disabled")))
-
-            def init_wandb(self, params: dict[str, Any]) -> Any:
-                """Start and return the run; may be overridden."""
-                return _adapter("wandb").start_run(params)
-
-        return WandBLogger
+        return with_mixin(base_cls, WandBLoggerMixin, "WandBLogger")
 
 
 class NeptuneLoggerAddon(AddOnBase):
@@ -99,57 +87,70 @@ class NeptuneLoggerAddon(AddOnBase):
     @classmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
         """Return ``base_cls`` with a Neptune run."""
-
-        class NeptuneLogger(_web_logging(base_cls)):  # type: ignore[misc]
-            def __init__(self, *args: Any, **kwargs: Any) -> None:
-                params = _own_params("neptune", kwargs)
-                super().__init__(*args, **kwargs)
-                if params is not None:
-                    _require("neptune", "NeptuneLoggerAddon")
-                    self._attach_web_logger("neptune", self.init_neptune(_of_rank(self, params, "debug")))
-
-            def init_neptune(self, params: dict[str, Any]) -> Any:
-                """Start and return the run; may be overridden."""
-                return _adapter("neptune").start_run(params)
-
-            @staticmethod
-            def add_state_checker(*runs: Any) -> None:
-                """Give runs an ``is_live()``; for overrides of ``init_neptune`` that 0.7.6 had call it."""
-                for run in runs:
-                    _adapter("neptune").answering(run)
-
-        return NeptuneLogger
+        return with_mixin(base_cls, NeptuneLoggerMixin, "NeptuneLogger")
 
 
-def _web_logging(base_cls: Any) -> Any:
-    """Return ``base_cls`` with what both add-ons need, once."""
-    if getattr(base_cls, "_takes_web_logger", False):
-        return base_cls
+class WebLoggerMixin:
+    """The part of a trainer that both add-ons need."""
 
-    class WebLogging(base_cls):  # type: ignore[misc]
-        _takes_web_logger = True
+    loggers: list[Any]
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs.pop("web_logger", None)
-            self.web_logger: dict[str, Any] = {}
-            super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.pop("web_logger", None)
+        self.web_logger: dict[str, Any] = {}
+        super().__init__(*args, **kwargs)
 
-        def _attach_web_logger(self, name: str, run: Any) -> None:
-            adapter = _adapter(name)
-            self.web_logger[name] = adapter.answering(run)
-            self.loggers.append(adapter.logger_of(run))
-            finish = weakref.finalize(self, _close, run, adapter.close_run)
-            finish.atexit = False  # that would be after wandb's own end; our atexit comes before it
-            atexit.register(finish)
+    def _attach_web_logger(self, name: str, run: Any) -> None:
+        adapter = _adapter(name)
+        self.web_logger[name] = adapter.ensure_is_live(run)
+        self.loggers.append(adapter.logger_of(run))
+        finish = weakref.finalize(self, _close, run, adapter.close_run)
+        finish.atexit = False  # that would be after wandb's own end; our atexit comes before it
+        atexit.register(finish)
 
-        def __getstate__(self) -> dict[str, Any]:
-            """Leave the runs behind: they belong to this process."""
-            state = super().__getstate__()
-            runs = list(state["web_logger"].values())
-            loggers = [logger for logger in state["loggers"] if not any(logger.experiment is run for run in runs)]
-            return {**state, "web_logger": {}, "loggers": loggers}
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the runs: they belong to this process."""
+        parent: Any = super()
+        state: dict[str, Any] = parent.__getstate__()
+        runs = list(state["web_logger"].values())
+        loggers = [logger for logger in state["loggers"] if not any(logger.experiment is run for run in runs)]
+        return {**state, "web_logger": {}, "loggers": loggers}
 
-    return WebLogging
+
+class WandBLoggerMixin(WebLoggerMixin):
+    """The part of a trainer that `WandBLoggerAddon` adds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        params = _own_params("wandb", kwargs)
+        super().__init__(*args, **kwargs)
+        if params is not None:
+            _require("wandb", "WandBLoggerAddon")
+            self._attach_web_logger("wandb", self.init_wandb(_of_rank(self, params, "disabled")))
+
+    def init_wandb(self, params: dict[str, Any]) -> Any:
+        """Start and return the run; may be overridden."""
+        return _adapter("wandb").start_run(params)
+
+
+class NeptuneLoggerMixin(WebLoggerMixin):
+    """The part of a trainer that `NeptuneLoggerAddon` adds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        params = _own_params("neptune", kwargs)
+        super().__init__(*args, **kwargs)
+        if params is not None:
+            _require("neptune", "NeptuneLoggerAddon")
+            self._attach_web_logger("neptune", self.init_neptune(_of_rank(self, params, "debug")))
+
+    def init_neptune(self, params: dict[str, Any]) -> Any:
+        """Start and return the run; may be overridden."""
+        return _adapter("neptune").start_run(params)
+
+    @staticmethod
+    def add_state_checker(*runs: Any) -> None:
+        """Give runs an ``is_live()``; overrides of ``init_neptune`` written for 0.7.6 call it."""
+        for run in runs:
+            _adapter("neptune").ensure_is_live(run)
 
 
 def _own_params(name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -167,7 +168,7 @@ def _own_params(name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
 
 def _of_rank(trainer: Any, params: dict[str, Any], silent_mode: str) -> dict[str, Any]:
     """Return the parameters of a run; one that records nothing on ranks other than the first."""
-    return params if ranks.is_first(trainer) else {**params, "mode": silent_mode}
+    return params if is_rank_zero(trainer._zae_state.process.world) else {**params, "mode": silent_mode}
 
 
 def _require(package: str, add_on: str) -> None:
@@ -183,7 +184,7 @@ def _require(package: str, add_on: str) -> None:
 
 
 def _adapter(name: str) -> Any:
-    """Return the adapter's module for a service: ``start_run``, ``answering``, ``logger_of`` and ``close_run``."""
+    """Return the adapter's module for a service: ``start_run``, ``ensure_is_live``, ``logger_of`` and ``close_run``."""
     return importlib.import_module(f"zae_lightning.loggers.{name}")
 
 

@@ -1,0 +1,1 @@
+"""Launchers: running a trainer in several processes, and applying the results in the process of the user."""

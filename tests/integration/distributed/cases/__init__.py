@@ -1,0 +1,9 @@
+"""Runs that come out alike in one process and in several.
+
+``python -m tests.integration.distributed.cases FILE`` plays them, alone or under torchrun.
+"""
+
+from . import agreement, loaders, trainers
+from .common import CASES
+
+__all__ = ["CASES", "agreement", "loaders", "trainers"]

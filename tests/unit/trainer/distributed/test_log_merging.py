@@ -1,0 +1,83 @@
+"""One log of the logs of all ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from zae_engine.trainer.distributed.log_merging import BatchShare, LogTracker, merge
+
+
+def log_of(shares, **log):
+    ledger = LogTracker()
+    for position, share in enumerate(shares):
+        ledger.share = share
+        for key, values in log.items():
+            if position < len(values):
+                ledger.record(key)
+    return ledger.entries_with_shares(log)
+
+
+def merged(first, second, training=True):
+    return merge([first, second], training)
+
+
+FULL, PART = [BatchShare(0, 0.5, 2), BatchShare(1, 2 / 3, 2)], [BatchShare(0, 0.5, 2), BatchShare(1, 1 / 3, 1)]
+
+
+def test_a_training_step_is_the_mean_over_the_ranks_by_their_samples():
+    first = log_of(FULL, loss=[torch.tensor(1.0), torch.tensor(3.0)], acc=[1.0, 0.0])
+    second = log_of(PART, loss=[torch.tensor(2.0), torch.tensor(6.0)], acc=[0.0, 3.0])
+    log = merged(first, second)
+    assert [float(value) for value in log["loss"]] == [1.5, 4.0]
+    assert log["acc"] == [0.5, 1.0]
+
+
+def test_outputs_and_rows_are_joined():
+    first = log_of(FULL, output=[torch.tensor([0, 1]), torch.tensor([4, 5])], rows=[np.array([1, 2]), np.array([5, 6])])
+    second = log_of(PART, output=[torch.tensor([2, 3]), torch.tensor([6])], rows=[np.array([3, 4]), np.array([7])])
+    log = merged(first, second)
+    assert [value.tolist() for value in log["output"]] == [[0, 1, 2, 3], [4, 5, 6]]
+    assert [value.tolist() for value in log["rows"]] == [[1, 2, 3, 4], [5, 6, 7]]
+
+
+def test_a_vector_that_has_no_row_a_sample_is_averaged():
+    first, second = (log_of(FULL[:1], classes=[torch.full((10,), value)]) for value in (1.0, 3.0))
+    assert merged(first, second)["classes"][0].tolist() == [2.0] * 10
+
+
+def test_what_has_no_mean_is_that_of_the_first_rank():
+    first = log_of(FULL[:1], name=["a"], none=[None], shapes=[torch.ones(3)])
+    second = log_of(FULL[:1], name=["b"], none=[None], shapes=[torch.ones(5)])
+    log = merged(first, second)
+    assert (log["name"], log["none"]) == (["a"], [None])
+    assert log["shapes"][0].shape == (3,)
+
+
+def test_a_batch_that_only_keeps_step_is_left_out():
+    first = log_of([BatchShare(0, 0.5), BatchShare(1, 1.0)], loss=[torch.tensor(1.0), torch.tensor(5.0)])
+    second = log_of([BatchShare(0, 0.5), BatchShare(1, 0.0)], loss=[torch.tensor(3.0), torch.tensor(9.0)])
+    assert [float(value) for value in merged(first, second)["loss"]] == [2.0, 5.0]
+
+
+def test_tests_are_put_in_the_order_of_the_loader():
+    first = log_of([BatchShare(0, 0.5), BatchShare(1, 1.0)], output=["batch 0", "batch 2"])
+    second = log_of([BatchShare(0, 0.5), BatchShare(1, 0.0)], output=["batch 1", "batch 0 again"])
+    assert merged(first, second, training=False)["output"] == ["batch 0", "batch 1", "batch 2"]
+
+
+def test_a_log_that_was_written_by_other_ways_is_taken_by_position():
+    first, second = (
+        LogTracker().entries_with_shares({"loss": [1.0, 2.0]}),
+        LogTracker().entries_with_shares({"loss": [3.0, 4.0]}),
+    )
+    assert merged(first, second)["loss"] == [2.0, 3.0]
+
+
+def test_a_merged_entry_holds_no_memory_but_its_own():
+    first, second = (
+        log_of([BatchShare(0, 0.5), BatchShare(1, 0.5)], output=list(torch.ones(2, 1000))) for _ in range(2)
+    )
+    for training in (True, False):
+        entry = merged(first, second, training)["output"][0]
+        assert entry.untyped_storage().nbytes() == entry.numel() * entry.element_size()

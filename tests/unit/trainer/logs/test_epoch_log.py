@@ -1,0 +1,130 @@
+"""The log of an epoch: a dict of lists, however it is read."""
+
+import copy
+import json
+import pickle
+from collections import defaultdict
+
+import pytest
+import torch
+
+from zae_engine.trainer.logs.epoch_log import EpochLog, peek, replace, resume, suspend
+
+READINGS = {
+    "item": lambda log: log["loss"],
+    "get": lambda log: log.get("loss"),
+    "items": lambda log: dict(log.items())["loss"],
+    "values": lambda log: next(iter(log.values())),
+    "dict": lambda log: dict(log)["loss"],
+    "star": lambda log: {**log}["loss"],
+    "call": lambda log: (lambda **kwargs: kwargs)(**log)["loss"],
+    "union": lambda log: (log | {})["loss"],
+    "union from the right": lambda log: ({} | log)["loss"],
+    "update": lambda log: _updated({}, log)["loss"],
+    "copy": lambda log: log.copy()["loss"],
+    "shallow copy": lambda log: copy.copy(log)["loss"],
+    "deep copy": lambda log: copy.deepcopy(log)["loss"],
+    "pickle": lambda log: pickle.loads(pickle.dumps(log))["loss"],
+    "setdefault": lambda log: log.setdefault("loss", []),
+    "pop": lambda log: log.pop("loss"),
+    "popitem": lambda log: log.popitem()[1],
+    "json": lambda log: [torch.tensor(v) for v in json.loads(json.dumps(log, default=float))["loss"]],
+    "comprehension": lambda log: next(log[key] for key in log),
+}
+
+
+def _updated(target, log):
+    target.update(log)
+    return target
+
+
+@pytest.fixture
+def log():
+    log = EpochLog()
+    for i in range(3):
+        log.add("loss", torch.tensor(float(i)))
+    return log
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_it_reads_as_a_dict_of_lists(log, reading):
+    values = READINGS[reading](log)
+    assert type(values) is list
+    assert list(map(float, values)) == [0, 1, 2]
+
+
+def test_it_is_a_defaultdict_of_lists(log):
+    assert isinstance(log, defaultdict)
+    assert log.default_factory is list
+    assert log["new"] == []
+    assert set(log) == {"loss", "new"}
+    assert len(log) == 2
+    assert "loss" in log
+    assert log == {"loss": [0, 1, 2], "new": []}
+    assert log != {"loss": []}
+    assert repr(EpochLog()) == repr(defaultdict(list)).replace("defaultdict", "EpochLog")
+
+
+def test_looking_at_keys_and_columns_does_not_fill_it(log):
+    assert list(log) == ["loss"]
+    assert list(log.keys()) == ["loss"]
+    assert len(peek(log)["loss"]) == 3
+    assert log
+    assert not log._was_read
+
+
+def test_a_list_that_was_read_is_filled_from_then_on(log):
+    losses = log["loss"]
+    log.add("loss", torch.tensor(3.0))
+    log.add("other", 0.5)
+    assert list(map(float, losses)) == [0, 1, 2, 3]
+    assert log["loss"] is losses
+    assert log["other"] == [0.5]
+
+
+def test_clearing_begins_anew_and_leaves_lists_that_were_read_alone(log):
+    losses = log["loss"]
+    log.clear()
+    log.add("loss", torch.tensor(9.0))
+    assert len(losses) == 3
+    assert not log._was_read
+    assert list(map(float, log["loss"])) == [9]
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_written_to_like_a_dict(log, read):
+    if read:
+        log.items()
+    log["own"] = [1]
+    log.update(more=[2])
+    log |= {"most": [3]}
+    del log["loss"]
+    assert log == {"own": [1], "more": [2], "most": [3]}
+    log.add("own", 5)
+    assert log["own"] == [1, 5]
+
+
+@pytest.mark.parametrize("kind", [EpochLog, lambda: defaultdict(list)])
+@pytest.mark.parametrize("read", [False, True])
+def test_laid_aside_and_taken_back(kind, read):
+    log = kind()
+    replace(log, {"loss": [1, 2]})
+    if read:
+        log.items()
+    aside = suspend(log)
+    assert not log
+    replace(log, {"between": [0]})
+    resume(log, aside)
+    assert dict(log) == {"loss": [1, 2]}
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_copies_are_logs_of_their_own(log, read):
+    if read:
+        log.items()
+    for twin in (copy.deepcopy(log), pickle.loads(pickle.dumps(log))):
+        assert type(twin) is EpochLog
+        assert twin._was_read is False
+        twin.add("loss", torch.tensor(7.0))
+        assert list(map(float, twin["loss"])) == [0, 1, 2, 7]
+    assert list(map(float, log["loss"])) == [0, 1, 2]

@@ -1,0 +1,58 @@
+"""FastTrainer answers as Lightning's own trainer does, at every moment of a run."""
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.trainer.states import RunningStage
+from zae_lightning.performance.trainer import FastTrainer
+
+SILENT = {
+    "accelerator": "cpu",
+    "max_epochs": 2,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
+class Module(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+        self.seen = []
+
+    def note(self):
+        plain = L.Trainer.training.fget(self.trainer), L.Trainer.strategy.fget(self.trainer)
+        assert (self.trainer.training, self.trainer.strategy) == plain
+        self.seen.append(self.trainer.training)
+
+    def training_step(self, batch, batch_idx):
+        self.note()
+        return self.layer(batch).mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.note()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_it_answers_as_lightnings_own():
+    trainer, module = FastTrainer(**SILENT), Module()
+    assert not trainer.training
+    loader = torch.utils.data.DataLoader(torch.zeros(1, 2))
+    trainer.fit(module, loader, loader)
+    assert module.seen == [False, *[True, False] * 2]  # the sanity check first
+    assert not trainer.training
+    assert isinstance(trainer, L.Trainer)
+
+
+def test_training_can_be_set_as_in_lightning():
+    for trainer in (L.Trainer(**SILENT), FastTrainer(**SILENT)):
+        trainer.training = True
+        assert trainer.state.stage is RunningStage.TRAINING
+        trainer.training = False
+        assert trainer.state.stage is None
+        trainer.validating = True
+        trainer.training = False
+        assert trainer.state.stage is RunningStage.VALIDATING

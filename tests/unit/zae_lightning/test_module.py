@@ -1,0 +1,104 @@
+"""The generated module: what Lightning sees of a trainer."""
+
+from __future__ import annotations
+
+import torch
+from zae_lightning import AutomaticOptimizationModule, ManualOptimizationModule
+
+from tests.conftest import Classifier
+from zae_engine.trainer import Trainer
+
+
+def test_tier_follows_what_the_class_overrides(make, loader):
+    class Batchwise(Classifier):
+        def run_batch(self, batch, **kwargs):
+            super().run_batch(batch, **kwargs)
+
+    for cls, module in ((Classifier, AutomaticOptimizationModule), (Batchwise, ManualOptimizationModule)):
+        trainer = make(cls)
+        trainer.run(1, loader)
+        assert type(trainer.lightning_trainer.lightning_module) is module
+
+    assigned = make()
+    assigned.run_batch = lambda batch, **kwargs: Classifier.run_batch(assigned, batch, **kwargs)
+    assigned.run(1, loader)
+    assert type(assigned.lightning_trainer.lightning_module) is ManualOptimizationModule
+    assert len(assigned.get_loss_history()) == 3
+
+
+def test_lightning_holds_the_users_own_objects(make, loader):
+    trainer = make(scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1))
+    trainer.run(1, loader)
+    lightning = trainer.lightning_trainer
+    assert lightning.lightning_module.model is trainer.model
+    assert lightning.optimizers == [trainer.optimizer]
+    assert lightning.lr_scheduler_configs[0].scheduler is trainer.scheduler
+
+
+def test_own_run_batch_has_the_users_optimizer_and_its_steps_count(make, loader):
+    seen = []
+
+    class Own(Classifier):
+        def run_batch(self, batch, **kwargs):
+            seen.append(self.optimizer)
+            batch = self._to_device(*batch)
+            self.optimizer.zero_grad()
+            step = self.train_step(batch)
+            step["loss"].backward()
+            self.optimizer.step()
+            self.logging(step)
+
+    trainer = make(Own)
+    own = trainer.optimizer
+    trainer.run(1, loader)
+    assert all(optimizer is own for optimizer in seen)
+    assert trainer.lightning_trainer.global_step == 3
+    assert not own._optimizer_step_post_hooks
+
+
+def test_own_run_batch_may_do_without_the_trainers_optimizer(make, loader):
+    class Own(Classifier):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.private = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+        def run_batch(self, batch, **kwargs):
+            step = self.train_step(self._to_device(*batch))
+            self.private.zero_grad()
+            step["loss"].backward()
+            self.private.step()
+            self.logging(step)
+
+    trainer = make(Own, optimizer=None)
+    before = trainer.model.weight.detach().clone()
+    trainer.run(1, loader)
+    assert len(trainer.log_train["loss"]) == 3
+    assert not torch.equal(before, trainer.model.weight)
+
+
+def test_gradients_stay_until_the_next_batch(make, loader, valid_loader):
+    class Looking(Classifier):
+        def metric_on_epoch_end(self):
+            return {"gradient": float(self.model.weight.grad.norm())}
+
+    trainer = make(Looking)
+    trainer.run(1, loader, valid_loader)
+    assert trainer.train_metrics["gradient"] == trainer.test_metrics["gradient"] > 0
+
+
+def test_methods_patched_on_the_class_are_called(make, loader, monkeypatch):
+    calls = []
+    for name in ("run_batch", "print_log"):
+        original = getattr(Trainer, name)
+
+        def patched(self, *args, _original=original, _name=name, **kwargs):
+            calls.append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Trainer, name, patched)
+    make().run(1, loader)
+    assert calls == ["run_batch", "print_log"] * 3
+
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self, loader, **kwargs: calls.append("run_epoch"))
+    make().run(2, loader)
+    assert calls[6:] == ["run_epoch"] * 2

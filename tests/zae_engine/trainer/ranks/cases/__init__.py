@@ -1,9 +1,0 @@
-"""Runs that come out alike in one process and in several.
-
-``python -m tests.zae_engine.trainer.ranks.cases FILE`` plays them, alone or under torchrun.
-"""
-
-from . import agreement, loaders, trainers
-from .common import CASES
-
-__all__ = ["CASES", "agreement", "loaders", "trainers"]

@@ -1,0 +1,125 @@
+"""Keeping and loading a model's weights."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from ..utilities.atomic_io import unreadable
+
+
+def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
+    """Return a copy of the model's state dictionary on the CPU, which training on does not change.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+
+    Returns
+    -------
+    dict
+        As ``model.state_dict()``.
+    """
+    state = model.state_dict()
+    copied = state.copy()  # with the versions that state_dict() attaches; it may be the model's own dict
+    for key, value in state.items():
+        if isinstance(
+            value, (UninitializedParameter, UninitializedBuffer)
+        ):  # a lazy module that has not run has no values
+            del copied[key]
+        elif isinstance(value, torch.Tensor):
+            value = value.detach()
+            copied[key] = value.clone() if value.device.type == "cpu" else value.cpu()
+        else:
+            copied[key] = copy.deepcopy(value)
+    return copied
+
+
+class IncompatibleStateError(ValueError, RuntimeError):
+    """A state is of another model, optimizer or scheduler."""
+
+
+def read(filename: str | os.PathLike[str], save_format: str = "ckpt") -> dict[str, Any]:
+    """Read a model's state dictionary onto the CPU, running nothing that stands in the file.
+
+    Parameters
+    ----------
+    filename : path
+        The file.
+    save_format : {"ckpt", "safetensor"}, optional
+        What `torch.save` writes, which is the default, or safetensors.
+
+    Returns
+    -------
+    dict
+        The state dictionary.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is none of that format.
+    """
+    try:
+        if save_format == "ckpt":
+            state: dict[str, Any] = torch.load(filename, map_location="cpu", weights_only=True)
+        else:
+            state = safetensors.torch.load_file(filename)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"it holds a {type(state).__name__}, but a dict of tensors is expected")
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(unreadable(filename, f"no {save_format} file of weights", error)) from error
+    return state
+
+
+def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str | None, strict: bool) -> None:
+    """Load weights from a file, or the last of the buffer if ``filename`` is None, into the model; all or none.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model to change.
+    buffer : mapping
+        ``weight_buffer`` of a trainer.
+    filename : str or None
+        A file with a state dictionary; one whose name ends in ``.safetensor`` or ``.safetensors`` is read as such.
+    strict : bool
+        Whether all keys must match.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or is of another model (then a `RuntimeError` too, as torch's is).
+    """
+    if filename:
+        is_safetensor = os.fspath(filename).endswith((".safetensor", ".safetensors"))
+        try:
+            state = read(filename, "safetensor" if is_safetensor else "ckpt")
+        except FileNotFoundError as error:
+            print(f"Cannot find file {filename}", error)
+            return
+    elif buffer.get("weight"):
+        state = buffer["weight"][-1]
+    else:
+        print("There is no weight in buffer of trainer: no epoch has been better than the start.")
+        return
+    before = clone_state_dict(model)
+    try:
+        model.load_state_dict(state, strict=strict)
+    except Exception as error:
+        model.load_state_dict(before, strict=False)  # lazy modules have none
+        what = f"{os.fspath(filename)!r} does" if filename else "The weights in the buffer do"
+        reason = " ".join(str(error).split())[:300]
+        raise IncompatibleStateError(
+            f"{what} not fit the model ({type(error).__name__}: {reason}). Nothing has been loaded."
+        ) from error

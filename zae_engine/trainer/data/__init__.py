@@ -1,0 +1,1 @@
+"""Data: loaders, data modules and devices. They know no trainer."""

@@ -1,0 +1,150 @@
+"""What a run shows: one progress bar, and a line per epoch on stderr."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .._protocol import TrainerProtocol
+from ..distributed.world import is_rank_zero
+from ..logs.epoch_log import log_of, peek
+from ..logs.epoch_results import merge_metrics
+from ..logs.reductions import RunningMeans, mean
+from ..optim import learning_rate
+from ..overrides import is_overridden
+from .screens import NullScreen, Screen, screen_here
+
+REFRESH_SECONDS = 0.1
+PLOTTING_SHARE = 4.0
+"""How many times as long as drawing the curves took it is until they are drawn again."""
+
+
+class ProgressDisplay:
+    """The progress bar and the epoch lines of one run.
+
+    The bar is drawn ten times a second at most, and reads running sums, so its cost does not grow with the epoch. A
+    trainer that overrides `print_log` has it called after every batch, as in 0.7.6.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose progress to show; no bar if its ``log_bar`` is False.
+    total_epochs : int, optional
+        The number of the run's last epoch; None outside `Trainer.run`.
+
+    Attributes
+    ----------
+    epoch : int
+        The number of the present epoch, from 1.
+    """
+
+    def __init__(self, trainer: TrainerProtocol, total_epochs: int | None = None) -> None:
+        self.epoch = trainer.progress_checker.get_epoch()
+        self._trainer = trainer
+        self._total_epochs = total_epochs
+        self._screen: Screen = self._select_screen()
+        self._custom_log = is_overridden(trainer, "print_log")
+        self._due = 0.0
+        self._done = 0
+        self._n_batches: int | None = None
+        self._losses: dict[str, dict[str, float]] = {}  # by mode
+        self._log: dict[str, Any] = {}
+        self._n_drawn, self._curves_due = len(trainer._zae_state.records.history), 0.0
+
+    def _select_screen(self) -> Screen:
+        process = self._trainer._zae_state.process
+        screen: Screen | None = process.screen
+        return screen or (screen_here() if is_rank_zero(process.world) else NullScreen())
+
+    def start(self, n_batches: int | None) -> None:
+        """Begin a part, a training or test epoch, of so many batches (None: not known)."""
+        trainer = self._trainer
+        self._done, self._n_batches, self._due = 0, n_batches, 0.0
+        self._means = RunningMeans(log_of(trainer))
+        if trainer.log_bar:
+            self._screen.start(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
+
+    def means(self) -> dict[str, float]:
+        """Return the running means of the present part."""
+        return self._means.read()
+
+    def pause(self) -> Any:
+        """Return what `resume` needs to go on with the present part later."""
+        return self._done, self._n_batches, self._means
+
+    def resume(self, paused: Any) -> None:
+        """Go on with a part that was paused."""
+        self.start(paused[1])
+        self._done, self._n_batches, self._means = paused
+
+    def batch_done(self) -> None:
+        """Count one batch, and draw if it is time to."""
+        self._done += 1
+        if self._custom_log:
+            total = self._n_batches if self._n_batches is not None else self._done
+            self._log = self._trainer.print_log(cur_batch=self._done, num_batch=total)
+        if self._trainer.log_bar and time.monotonic() >= self._due:
+            self._draw()
+
+    def end(self) -> None:
+        """Draw the part's last state, and keep its mean loss for the epoch's line."""
+        trainer = self._trainer
+        if trainer.log_bar and self._done:
+            self._draw()
+        losses = peek(log_of(trainer)).get("loss", ())
+        try:
+            self._losses[trainer.mode] = {"loss": mean(losses)} if len(losses) else {}
+        except (TypeError, ValueError):  # logged under "loss", but no numbers
+            self._losses[trainer.mode] = {}
+
+    def epoch_line(self, validated: bool) -> None:
+        """Write what the epoch came to, for instance ``Epoch 1/3 | train_loss: 0.5123 | test_loss: 0.6001``."""
+        trainer = self._trainer
+        parts = [self._title()]
+        if trainer.mode == "train":
+            parts.append(_summary("train", self._losses.get("train", {}), trainer.train_metrics))
+        if trainer.mode == "test" or validated:
+            parts.append(_summary("test", self._losses.get("test", {}), trainer.test_metrics))
+        line = " | ".join(part for part in parts if part)
+        self._screen.write(line)
+
+    def curves(self) -> None:
+        """Show the curves of all epochs, if the trainer has a ``live_plot`` and drawing has not taken long just now."""
+        if self._trainer._zae_state.config.live_plot and time.monotonic() >= self._curves_due:
+            self._draw_curves()
+
+    def close(self) -> None:
+        """Remove the bar, and show the curves of the latest epochs."""
+        state = self._trainer._zae_state
+        if state.config.live_plot and self._total_epochs is not None and len(state.records.history) > self._n_drawn:
+            self._draw_curves()
+        self._screen.close()
+
+    def _draw_curves(self) -> None:
+        history, start = self._trainer._zae_state.records.history, time.monotonic()
+        self._screen.plot(history)
+        self._n_drawn = len(history)
+        self._curves_due = time.monotonic() + PLOTTING_SHARE * (time.monotonic() - start)
+
+    def _title(self) -> str:
+        return "One epoch" if self._total_epochs is None else f"Epoch {self.epoch}/{self._total_epochs}"
+
+    def _draw(self) -> None:
+        if self._custom_log:
+            log = {key: value for key, value in dict(self._log or ()).items() if key != "Batch"}  # the bar has it
+        else:
+            log = {key: f"{value:.6f}" for key, value in self._means.read().items()}
+            log["LR"] = f"{learning_rate(self._trainer.optimizer):.3e}"  # last: what a narrow terminal cuts off
+        self._screen.update(self._done, log)
+        self._due = time.monotonic() + REFRESH_SECONDS
+
+
+def _summary(prefix: str, means: dict[str, Any], metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{prefix}_{key}: {_number(value)}" for key, value in merge_metrics(means, metrics).items())
+
+
+def _number(value: Any) -> str:
+    try:
+        return f"{value:.4f}"
+    except (TypeError, ValueError):
+        return str(value)

@@ -1,0 +1,101 @@
+"""The processes that train together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from .log_merging import LogTracker
+
+
+@dataclass
+class World:
+    """The processes that train together, and the place of this one among them.
+
+    Attributes
+    ----------
+    rank, size : int
+        The number of this process, from 0, and how many there are, on all nodes.
+    local_rank, local_size : int
+        The same on this node.
+    launcher : str
+        Who started the processes: "trainer" (they end with the run), "torchrun", "slurm" or "environment".
+    log_tracker : LogTracker
+        Where the entries of this process's logs belong.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    launcher: str = "trainer"
+    log_tracker: LogTracker = field(default_factory=LogTracker)
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes."""
+        return self.size // self.local_size
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, on all ranks. A picklable object; every rank must call this."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def gather_ints(self, value: int) -> list[int]:
+        """Return the integers of all ranks, on all ranks; every rank must call this."""
+        device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else None
+        values = torch.zeros(self.size, dtype=torch.int64, device=device)
+        values[self.rank] = value
+        dist.all_reduce(values)
+        return [int(number) for number in values.tolist()]
+
+    def broadcast(self, value: Any, src: int = 0) -> Any:
+        """Return the value of one rank, on all ranks. A picklable object; every rank must call this."""
+        values = [value]
+        dist.broadcast_object_list(values, src=src)
+        return values[0]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> World | None:
+        """Return the world that a launcher has put this process into; None if it was started by itself.
+
+        Parameters
+        ----------
+        environment : mapping of str to str, optional
+            Environment variables, by default those of this process. torchrun sets ``RANK``, ``LOCAL_RANK``,
+            ``WORLD_SIZE`` and ``LOCAL_WORLD_SIZE``, SLURM's srun ``SLURM_PROCID``, ``SLURM_LOCALID``, ``SLURM_NTASKS``
+            and ``SLURM_NNODES``.
+
+        Returns
+        -------
+        World or None
+            None too where the launcher has started one process only.
+        """
+        get = environment.get
+        try:
+            if "RANK" in environment and "LOCAL_RANK" in environment and "WORLD_SIZE" in environment:
+                size, launcher = int(environment["WORLD_SIZE"]), "environment"
+                if "TORCHELASTIC_RUN_ID" in environment:
+                    launcher = "torchrun"
+                rank, local_rank = int(environment["RANK"]), int(environment["LOCAL_RANK"])
+                local_size = int(get("LOCAL_WORLD_SIZE", size))
+            elif "SLURM_PROCID" in environment and get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+                size, launcher = int(get("SLURM_NTASKS", 1)), "slurm"
+                rank, local_rank = int(environment["SLURM_PROCID"]), int(get("SLURM_LOCALID", 0))
+                local_size = size // int(get("SLURM_NNODES", 1))
+            else:
+                return None
+        except ValueError as error:
+            raise ValueError(f"The environment variables of the launcher make no sense: {error}.") from error
+        return cls(rank, size, local_rank, local_size, launcher) if size > 1 else None
+
+
+def is_rank_zero(world: World | None) -> bool:
+    """Whether this process writes files: it is rank 0, or the only one (None)."""
+    return world is None or world.rank == 0

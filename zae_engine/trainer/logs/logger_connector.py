@@ -1,0 +1,167 @@
+"""Feeding loggers with what the steps and epochs gave."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.parameter import UninitializedParameter
+
+from .epoch_results import fetch_scalars, scalars
+
+MAX_WAITING = 256
+"""How many steps may wait to be logged."""
+WAITING_SECONDS = 1.0
+
+
+class LoggerConnector:
+    """Hands every training step and every test epoch to a trainer's loggers, in order.
+
+    At once, if its values are on the CPU; from another device, reading a value makes the processor wait, so that steps
+    are handed over in groups: once a second, and at the end of an epoch or of a run, however it ends.
+
+    A training step is logged under its own names (``loss``, ``acc``) with the learning rate that it was made with as
+    ``lr``; a test epoch as means, ``test_<name>``; metrics as ``train_<name>`` and ``test_<name>``. The step number
+    goes up by one a training batch and never back, over all runs.
+
+    A logger that fails costs one warning, not the run.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.epochs = 0
+        self._latest_epoch_step = {"train": -1, "test": -1}
+        self._failed: list[Any] = []
+        self._with_hyperparams: list[Any] = []
+        self._waiting: list[tuple[int, dict[str, Any]]] = []
+        self._due = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process: the loggers, and what waits for them."""
+        return {**self.__dict__, "_failed": [], "_with_hyperparams": [], "_waiting": []}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts that loggers' steps go by."""
+        return {"step": self.step, "epochs": self.epochs, "latest": dict(self._latest_epoch_step)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set what `state_dict` returned."""
+        step, epochs, latest = (state[key] for key in ("step", "epochs", "latest"))
+        latest = {mode: int(latest[mode]) for mode in self._latest_epoch_step}
+        self.step, self.epochs, self._latest_epoch_step = int(step), int(epochs), latest
+
+    def log_hyperparams_once(self, loggers: Sequence[Any], values: Mapping[str, Any]) -> None:
+        """Log hyper-parameters, once to each logger."""
+        for logger in loggers:
+            if not any(logger is known for known in self._with_hyperparams):
+                self._with_hyperparams.append(logger)
+                self._call(logger, "log_hyperparams", values)
+
+    def count_step(self) -> None:
+        """Count a training step."""
+        self.step += 1
+
+    def log_step(self, loggers: Sequence[Any], step_dict: Mapping[Any, Any], lr: float, may_wait: bool) -> None:
+        """Log the training step that has been counted last.
+
+        Parameters
+        ----------
+        loggers : sequence of Logger
+            The loggers.
+        step_dict : mapping
+            What the step returned, as `detach_copy` gave it.
+        lr : float
+            The learning rate of the update.
+        may_wait : bool
+            Whether values on another device may wait for a later call.
+        """
+        values, is_off_cpu = scalars(step_dict)
+        self._waiting.append((self.step - 1, {"lr": lr, **values}))
+        now = time.monotonic()
+        if not (is_off_cpu and may_wait) or len(self._waiting) >= MAX_WAITING or now >= self._due:
+            self._due = now + WAITING_SECONDS
+            self._flush(loggers)
+
+    def _flush(self, loggers: Sequence[Any]) -> None:
+        """Log the waiting steps, after fetching their values from the device all at once."""
+        waiting, self._waiting = self._waiting, []
+        for (step, _), values in zip(waiting, fetch_scalars([values for _, values in waiting]), strict=True):
+            self._log(loggers, values, step)
+
+    def log_epoch(
+        self, loggers: Sequence[Any], mode: str, results: Mapping[str, float], metrics: Mapping[str, Any]
+    ) -> None:
+        """Count an epoch, and log its results: in test mode its means, in both modes the metrics."""
+        self.epochs += 1
+        if not loggers:
+            return
+        self._flush(loggers)
+        if mode == "train":  # the steps have logged what its means are made of
+            results = {key: value for key, value in results.items() if key.removeprefix("train_") in metrics}
+        step = self._latest_epoch_step[mode] = max(self.step - 1, self._latest_epoch_step[mode] + 1)
+        self._log(loggers, results, step)
+
+    def save(self, loggers: Sequence[Any]) -> None:
+        """Write out what the loggers hold."""
+        self._flush(loggers)
+        for logger in loggers:
+            self._call(logger, "save")
+
+    def _log(self, loggers: Sequence[Any], values: Mapping[str, float], step: int) -> None:
+        for logger in loggers if values else ():
+            self._call(logger, "log_metrics", values, step)
+
+    def _call(self, logger: Any, method: str, *arguments: Any) -> None:
+        try:
+            getattr(logger, method)(*arguments)
+        except Exception as error:
+            self.warn_once(logger, method, error)
+
+    def warn_once(self, logger: Any, method: str, error: Exception) -> None:
+        """Warn of a logger that fails, the first time."""
+        if not any(logger is failed for failed in self._failed):
+            self._failed.append(logger)
+            warnings.warn(
+                f"{type(logger).__name__}.{method} failed ({type(error).__name__}: {error}). Training goes on, but "
+                f"what cannot be logged is lost to this logger; the trainer's own records have it.",
+                stacklevel=2,
+            )
+
+
+def hyperparameters(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what describes a training: model, optimizer, scheduler and settings, as plain values.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    optimizer : torch.optim.Optimizer or None
+        The optimizer; its defaults are called ``optimizer.<name>``.
+    scheduler : torch.optim.lr_scheduler.LRScheduler or None
+        The scheduler.
+    settings : mapping
+        Further values.
+
+    Returns
+    -------
+    dict
+        Plain strings and numbers.
+    """
+    parameters = [
+        parameter
+        for parameter in (model.parameters() if isinstance(model, torch.nn.Module) else ())
+        if not isinstance(parameter, UninitializedParameter)
+    ]
+    values: dict[str, Any] = {
+        **settings,
+        "model": type(model).__name__,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "optimizer": type(optimizer).__name__ if optimizer is not None else None,
+        "scheduler": type(scheduler).__name__ if scheduler is not None else None,
+    }
+    for key, value in getattr(optimizer, "defaults", {}).items():
+        values[f"optimizer.{key}"] = value if isinstance(value, (bool, int, float, str)) else str(value)
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,40 @@
+"""Epoch hooks: the events of a single training or test epoch, outside `Trainer.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .batch_hooks import BatchHooks
+from .phase import Phase
+
+
+class EpochHooks(BatchHooks):
+    """One phase in the trainer's present mode; there is no validation and nothing to resume."""
+
+    def start_epoch(self) -> None:
+        """Start the phase."""
+        self._training = Phase(self.trainer, self.display, self.loader)
+        self._training.start()
+
+    def finish_training(self) -> None:
+        """Finish the phase, once."""
+        if self._training is not None:
+            phase, self._training = self._training, None
+            self.results.update(phase.finish())
+
+    def finish_epoch(self) -> None:
+        """Finish the phase, if `finish_training` has not."""
+        self.finish_training()
+
+    def start_validation(self, training_over: bool = True) -> None:
+        """Do nothing."""
+
+    def finish_validation(self) -> None:
+        """Do nothing."""
+
+    def resume_mid_epoch(self) -> tuple[int, bool, bool] | None:
+        """Return None."""
+
+    def track_position(self, position: Callable[[], tuple[int, Any] | None]) -> None:
+        """Do nothing."""

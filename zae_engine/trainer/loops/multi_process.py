@@ -1,0 +1,211 @@
+"""Multiple processes: launching them, the share of the loaders of each, and one log of all ranks."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, repeat
+from typing import Any
+
+import torch.distributed as dist
+
+from .._protocol import TrainerProtocol
+from ..distributed.log_merging import merge
+from ..distributed.parameters import TrainableParameters, buffers
+from ..distributed.sharding import ShardedLoader
+from ..distributed.world import World
+from ..logs.epoch_log import log_of, peek, replace
+from ..logs.epoch_results import to_floats
+
+
+def is_distributed(trainer: TrainerProtocol) -> bool:
+    """Whether the trainer uses all of its devices: by MultiGPUAddon, or by a strategy of Lightning."""
+    return trainer._zae_is_distributed or not _is_auto(_strategy(trainer))
+
+
+def should_launch(trainer: TrainerProtocol) -> bool:
+    """Whether the trainer starts processes for what it is about to do."""
+    if trainer._zae_state.process.world is not None or not is_distributed(trainer):
+        return False
+    if len(trainer.device) > 1:
+        return True
+    records = trainer._zae_state.records
+    if trainer._zae_is_distributed and not records.warned_one_device:
+        records.warned_one_device = True
+        warnings.warn(
+            f"There is one device ({trainer.device[0]}), so everything runs in this process. For several processes "
+            f'give a list, device=["cuda:0", "cuda:1"] or device=["cpu", "cpu"], or start the script with torchrun.',
+            stacklevel=3,
+        )
+    return False
+
+
+def keeps_model_on_cpu(trainer: TrainerProtocol) -> bool:
+    """Whether the model stays on the CPU: in a notebook, where using CUDA now would prevent a fork later."""
+    is_launched = trainer._zae_state.process.world is not None
+    return hasattr(sys, "ps1") and is_distributed(trainer) and len(trainer.device) > 1 and not is_launched
+
+
+def warn_unused_devices(trainer: TrainerProtocol) -> None:
+    """Warn of a list of devices of which the trainer uses only the first."""
+    if len(trainer.device) > 1 and not is_distributed(trainer):
+        warnings.warn(
+            f"device is a list of {len(trainer.device)}, but the trainer has no MultiGPUAddon: it runs on the first, "
+            f"{trainer.device[0]}. To use all, make the class with Trainer.add_on(MultiGPUAddon).",
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def joined_process_group(trainer: TrainerProtocol, *loaders: Any) -> Iterator[tuple[Any, ...]]:
+    """Connect this process with the other ranks, and yield its share of each loader.
+
+    A single process receives the loaders themselves.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer, of which every rank has its own.
+    *loaders
+        The user's loaders; None stays None.
+    """
+    world = trainer._zae_state.process.world
+    if world is None:
+        yield loaders
+        return
+    if not dist.is_initialized():
+        from zae_lightning import connect
+
+        connect(trainer)
+    records = trainer._zae_state.records
+    if world.launcher != "trainer" and not records.is_synchronised:
+        records.is_synchronised = True
+        for tensor in [*TrainableParameters(trainer)(), *buffers(trainer)]:  # each process has made its own
+            dist.broadcast(tensor.data, src=0)
+    yield shard_loaders(trainer, world, *loaders)
+
+
+def shard_loaders(trainer: TrainerProtocol, world: World, *loaders: Any) -> tuple[Any, ...]:
+    """Return a rank's share of each loader; other values, and all with ``use_distributed_sampler=False``, unchanged.
+
+    Raises
+    ------
+    ValueError
+        If a loader cannot be sharded, or the first one, the training loader, has too few batches.
+    """
+    if not trainer._zae_state.config.trainer_kwargs.get("use_distributed_sampler", True):
+        return loaders
+    keeps_step = not _is_ddp(_strategy(trainer))
+    is_training: Iterator[Callable[[], bool]] = chain([lambda: trainer.mode == "train"], repeat(lambda: False))
+
+    def epoch() -> int:
+        return trainer.progress_checker.get_epoch() - 1
+
+    sharded = tuple(
+        ShardedLoader(loader, world, next(is_training), epoch, keeps_step)
+        if _is_loader(loader) and not isinstance(loader, ShardedLoader)
+        else loader
+        for loader in loaders
+    )
+    if trainer.mode == "train":
+        next(loader for loader in sharded if isinstance(loader, ShardedLoader)).check_enough()
+    return sharded
+
+
+def _strategy(trainer: TrainerProtocol) -> Any:
+    return trainer._zae_state.config.trainer_kwargs.get("strategy", trainer._zae_strategy)
+
+
+def _is_loader(value: Any) -> bool:
+    return hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+
+
+def _is_auto(strategy: Any) -> bool:
+    return isinstance(strategy, str) and strategy == "auto"
+
+
+def _is_ddp(strategy: Any) -> bool:
+    if isinstance(strategy, str):
+        return strategy == "auto" or "ddp" in strategy
+    return any(cls.__name__ == "DDPStrategy" for cls in type(strategy).__mro__)
+
+
+# One log and one result of all ranks
+
+
+def start_log_tracking(trainer: TrainerProtocol) -> None:
+    """Record that the logs are cleared and a phase starts; in a single process, do nothing."""
+    if (world := trainer._zae_state.process.world) is not None:
+        losses = trainer._zae_state.records.history.losses
+        world.log_tracker.begin(*(len(losses[mode]) for mode in ("train", "test")))
+
+
+def gather_logs(trainer: TrainerProtocol) -> None:
+    """Replace the log of the present mode, and its part of the loss history, by those of all ranks; once a phase.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer; a single process keeps its log. Every rank must call this.
+    """
+    world = trainer._zae_state.process.world
+    if world is None or not world.log_tracker.is_open:
+        return
+    log, history = log_of(trainer), trainer._zae_state.records.history.losses[trainer.mode]
+    start = world.log_tracker.history_starts[trainer.mode]
+    n_logged = len(peek(log).get("loss", ()))
+    merged = merge(world.gather(world.log_tracker.entries_with_shares(log)), training=trainer.mode == "train")
+    if len(history) - start == n_logged:
+        history.truncate(start)
+        history.extend(merged.get("loss", []))
+    replace(log, merged)
+
+
+def sync_metrics(trainer: TrainerProtocol, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a phase with rank 0's numbers on all ranks, so that all ranks decide alike.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer; a single process keeps its metrics. Every rank must call this.
+    metrics : mapping
+        What this rank has computed.
+
+    Returns
+    -------
+    dict
+        The metrics.
+
+    Warns
+    -----
+    UserWarning
+        Once, where the ranks' numbers differ: they are not computed from the logs, but from the data of each rank.
+    """
+    world, records = trainer._zae_state.process.world, trainer._zae_state.records
+    if world is None:
+        return dict(metrics)
+    gathered = world.gather(to_floats(metrics))
+    first, others = gathered[0], gathered[1:]
+    differing = sorted(name for name in first if any(not _close(first[name], other.get(name)) for other in others))
+    if differing and not records.warned_differing_metrics:
+        records.warned_differing_metrics = True
+        warnings.warn(
+            f"The processes computed different values of {', '.join(differing)}; those of rank 0 are used. Compute "
+            f"metrics from log_train and log_test, which contain the steps of all processes, or with torchmetrics.",
+            stacklevel=2,
+        )
+    return {name: first[name] if name in differing else value for name, value in metrics.items()}
+
+
+def _close(first: float, second: float | None) -> bool:
+    return second is not None and (math.isclose(first, second, rel_tol=1e-6) or (first != first and second != second))
+
+
+def broadcast_buffers(trainer: TrainerProtocol) -> None:
+    """Give all ranks the buffers of rank 0, such as the running statistics of batch norm."""
+    if trainer._zae_state.process.world is not None and dist.is_initialized():
+        for buffer in buffers(trainer):
+            dist.broadcast(buffer, src=0)

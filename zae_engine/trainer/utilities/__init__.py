@@ -1,0 +1,1 @@
+"""Utilities: files that are written whole, random states, interrupts. They know no trainer."""

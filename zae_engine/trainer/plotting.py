@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .history import History
-
 _COLOURS = {"train": "#1f77b4", "test": "#d95f02"}
 _BARS = "▁▂▃▄▅▆▇█"
 _NOT_PLOTTED = ("epoch", "steps", "lr", "seconds", "best")
 
 
-def plot(history: History, keys: str | Sequence[str] | None = None, ax: Any = None, figure: Any = None) -> Figure:
+class HistoryLike(Protocol):
+    """What a plot reads of a history; `zae_engine.trainer.history.History` implements it."""
+
+    @property
+    def losses(self) -> Mapping[str, Any]:
+        """The losses of all steps, by mode."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the records of the epochs."""
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+
+    def keys(self) -> Iterable[str]:
+        """Return the names in the records."""
+
+    def steps(self, mode: str = "train") -> Sequence[float]:
+        """Return the loss of every step."""
+
+
+def plot(history: HistoryLike, keys: str | Sequence[str] | None = None, ax: Any = None, figure: Any = None) -> Figure:
     """Plot a history; see `History.plot`.
 
     Parameters
@@ -62,7 +80,7 @@ def plot(history: History, keys: str | Sequence[str] | None = None, ax: Any = No
     return returned
 
 
-def _into(axes: list[Any], history: History, keys: list[str], all_of_them: bool) -> Figure:
+def _into(axes: list[Any], history: HistoryLike, keys: list[str], all_of_them: bool) -> Figure:
     """Draw on axes of the user's own."""
     if all_of_them and len(axes) < len(keys):
         raise ValueError(f"{len(axes)} axes are given for {len(keys)} keys; give one for each.")
@@ -73,7 +91,7 @@ def _into(axes: list[Any], history: History, keys: list[str], all_of_them: bool)
     return figure
 
 
-def quantities(history: History) -> list[str]:
+def quantities(history: HistoryLike) -> list[str]:
     """Return what can be plotted: the names in a history without ``train_`` and ``test_``, the loss first."""
     names = [key.removeprefix("train_").removeprefix("test_") for key in history.keys() if key not in _NOT_PLOTTED]  # noqa: SIM118
     names = [name for name in dict.fromkeys(names) if any(_has_numbers(history, mode, name) for mode in _COLOURS)]
@@ -82,7 +100,7 @@ def quantities(history: History) -> list[str]:
     return sorted(names, key=lambda name: name != "loss")
 
 
-def line(history: History, width: int = 30) -> str:
+def line(history: HistoryLike, width: int = 30) -> str:
     """Return the losses of all epochs as one line of text, such as ``train_loss █▅▃▂▁ 0.31``."""
     parts = []
     for mode in _COLOURS:
@@ -98,7 +116,7 @@ def _bars(values: Sequence[float]) -> str:
     return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
-def _curves(axis: Any, history: History, key: str) -> None:
+def _curves(axis: Any, history: HistoryLike, key: str) -> None:
     epochs = _column(history, "epoch")
     if key == "loss":
         _steps(axis, history)
@@ -123,7 +141,7 @@ def _curves(axis: Any, history: History, key: str) -> None:
     _whole_numbers(axis)
 
 
-def _steps(axis: Any, history: History) -> None:
+def _steps(axis: Any, history: HistoryLike) -> None:
     """Draw the losses of the training steps behind the epochs, smoothed, on the epochs' scale."""
     losses = np.asarray(history.steps("train"), dtype=float)
     if len(losses) < 8:
@@ -159,7 +177,7 @@ def _smoothed(values: Any, width: int) -> Any:
         return sums / counts
 
 
-def _rate(axis: Any, history: History) -> None:
+def _rate(axis: Any, history: HistoryLike) -> None:
     rates = _column(history, "lr")
     axis.step(_column(history, "epoch"), rates, where="mid", color="0.35")
     axis.set_ylabel("learning rate")
@@ -178,7 +196,7 @@ def _whole_numbers(axis: Any) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _chosen(history: History, keys: str | Sequence[str] | None) -> list[str]:
+def _chosen(history: HistoryLike, keys: str | Sequence[str] | None) -> list[str]:
     there = quantities(history)
     if keys is None:
         return there
@@ -189,7 +207,7 @@ def _chosen(history: History, keys: str | Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def _column(history: History, key: str) -> list[float]:
+def _column(history: HistoryLike, key: str) -> list[float]:
     return [_number(record.get(key)) for record in history]
 
 
@@ -197,7 +215,7 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
-def _has_numbers(history: History, mode: str, key: str) -> bool:
+def _has_numbers(history: HistoryLike, mode: str, key: str) -> bool:
     return any(not math.isnan(value) for value in _column(history, f"{mode}_{key}"))
 
 

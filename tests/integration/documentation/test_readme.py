@@ -36,10 +36,10 @@ def test_python_blocks_of_the_readme_run(tmp_path, monkeypatch):
 def check_that_the_module_written_by_hand_trains_alike(names: dict[str, Any]) -> None:
     data = DataLoader(TensorDataset(names["x"], names["y"]), 64)
     ends = []
-    for by_hand in (True, False):
+    for is_hand_written in (True, False):
         torch.manual_seed(0)
         model = torch.nn.Linear(10, 2)
-        if by_hand:
+        if is_hand_written:
             silent = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
             L.Trainer(max_epochs=2, accelerator="cpu", **silent).fit(names["MyModule"](model), data)
         else:

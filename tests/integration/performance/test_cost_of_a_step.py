@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.conftest import Classifier
-from zae_engine.trainer import Trainer, display
+from zae_engine.trainer import Trainer
 from zae_engine.trainer.addons import StateManagerAddon
+from zae_engine.trainer.display import progress_display
 from zae_engine.trainer.logs.value_buffer import CHUNK
 
 WAITING = {"_local_scalar_dense", "_to_copy", "copy_", "item", "equal", "nonzero"}
@@ -78,7 +79,7 @@ ACCUMULATING = {"lightning": {"accumulate_grad_batches": 2}}  # not where a trai
     ids=str,
 )
 def test_nothing_in_a_step_waits_for_a_device(cls, kwargs, monkeypatch):
-    monkeypatch.setattr(display, "REFRESH_SECONDS", 1e9)
+    monkeypatch.setattr(progress_display, "REFRESH_SECONDS", 1e9)
     counts = trained(cls, **kwargs).counted.counts
     assert counts["addmm"] == STEPS - 1  # it has counted
     assert not WAITING & set(counts)
@@ -91,7 +92,7 @@ def test_a_state_manager_does_nothing_in_a_step(tmp_path):
 
 
 def test_a_bar_reads_its_values_when_it_is_drawn_and_only_the_new_ones(monkeypatch):
-    monkeypatch.setattr(display, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(progress_display, "REFRESH_SECONDS", 0.0)
     counts = trained(Counting, log_bar=True).counted.counts
     assert not WAITING & set(counts)
     assert counts["stack"] <= 2 * STEPS + 2 * STEPS  # two for the batch, one for each mean

@@ -50,8 +50,8 @@ class SigtermHandler:
     def step_done(self) -> None:
         """Save and raise `Terminated`, if the run is to stop; in all processes after the same training step."""
         self._steps += 1
-        is_alone = self._trainer._zae_state.process.world is None
-        if is_alone or self._steps % STEPS_BETWEEN_AGREEMENTS == 1:
+        is_single = self._trainer._zae_state.process.world is None
+        if is_single or self._steps % STEPS_BETWEEN_AGREEMENTS == 1:
             self._stop_if_requested()
 
     def epoch_done(self) -> None:

@@ -8,15 +8,15 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import Logger
 
 from tests.conftest import Classifier
-from zae_engine.trainer.logs import logger_connector, results, series
+from zae_engine.trainer.logs import epoch_results, logger_connector, value_buffer
 
 
 @pytest.fixture(params=["here", "elsewhere"], autouse=True)
 def place(request, monkeypatch):
     """Values on the CPU; and the path of values on another device, taken by tensors on the CPU all the same."""
     if request.param == "elsewhere":
-        for module in (series, results):
-            monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+        for module in (value_buffer, epoch_results):
+            monkeypatch.setattr(module, "is_off_cpu", lambda tensor: True)
     return request.param
 
 
@@ -100,8 +100,8 @@ def test_batches_outside_a_run_are_logged_at_once(make, loader):
 def test_steps_on_a_device_are_handed_over_in_groups_and_in_order(make, dataset, monkeypatch):
     monkeypatch.setattr(logger_connector, "WAITING_SECONDS", 1e9)
     monkeypatch.setattr(logger_connector, "MAX_WAITING", 5)
-    for module in (series, results):
-        monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+    for module in (value_buffer, epoch_results):
+        monkeypatch.setattr(module, "is_off_cpu", lambda tensor: True)
 
     class Looking(Classifier):
         def train_step(self, batch):

@@ -31,7 +31,7 @@ class Operations(TorchDispatchMode):
 def place(request, monkeypatch):
     """Values on the CPU; and the path of values on another device, taken by tensors on the CPU all the same."""
     if request.param == "elsewhere":
-        monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+        monkeypatch.setattr(module, "is_off_cpu", lambda tensor: True)
     return request.param
 
 
@@ -95,7 +95,7 @@ def test_memory_of_numpy_that_changes_changes_in_the_log_too():
 
 
 def test_a_tensor_on_another_device_is_taken_as_it_is_at_that_moment(monkeypatch):
-    monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+    monkeypatch.setattr(module, "is_off_cpu", lambda tensor: True)
     running, buffer = torch.zeros(()), ValueBuffer()
     for i in range(CHUNK + 10):
         running.fill_(i)
@@ -168,7 +168,7 @@ def test_nothing_is_fetched_from_a_device_until_it_is_read():
 
 
 def test_large_values_on_a_device_are_fetched_before_they_fill_it(monkeypatch):
-    monkeypatch.setattr(module, "is_elsewhere", lambda tensor: True)
+    monkeypatch.setattr(module, "is_off_cpu", lambda tensor: True)
     buffer = ValueBuffer()
     for _ in range(5):
         buffer.append(torch.zeros(module.MAX_BYTES // 8))  # half of it

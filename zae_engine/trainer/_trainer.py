@@ -79,8 +79,8 @@ class Trainer(ABC):
     optimizer : torch.optim.Optimizer, optional
         Needed for training only.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
-        Any torch scheduler, zae-engine's among them. ``ReduceLROnPlateau`` is given the test loss, or the training loss
-        where there is no validation.
+        Any torch scheduler, zae-engine's among them. ``ReduceLROnPlateau`` receives the test loss, or the training loss
+        without validation.
     log_bar : bool, optional
         Whether to show a progress bar, by default True.
     scheduler_step_on_batch : bool, optional
@@ -88,9 +88,9 @@ class Trainer(ABC):
     gradient_clip : float, optional
         The norm that gradients are clipped to; 0, the default, for no clipping.
     callbacks, loggers : Lightning callback or logger, or list of these, optional
-        What every run shall have; appended to the lists of the same names.
+        Those of every run; appended to the lists of the same names.
     metrics : mapping of str to torchmetrics.Metric, or torchmetrics.MetricCollection, optional
-        Computed over each epoch, for training and testing by themselves, from the ``"preds"`` and ``"target"`` that the
+        Computed over each epoch, separately for training and testing, from the ``"preds"`` and ``"target"`` that the
         steps return (see `metric_inputs`), into ``train_metrics`` and ``test_metrics``.
     lightning : mapping, optional
         Arguments for Lightning's trainer in every run, ``{"accumulate_grad_batches": 4}`` for instance.
@@ -100,7 +100,7 @@ class Trainer(ABC):
     Attributes
     ----------
     log_train, log_test : defaultdict of str to list
-        What the steps of the present epoch returned, a list a key, detached and on the CPU.
+        What the steps of the current epoch returned: a list for each key, detached and on the CPU.
     train_metrics, test_metrics : dict
         The latest results of `metric_on_epoch_end`.
     loss_buffer : float
@@ -108,22 +108,22 @@ class Trainer(ABC):
     weight_buffer : defaultdict of str to list
         ``"epoch"`` (from 0) and ``"weight"`` of the best loss, one entry each.
     history : History
-        What every epoch of all runs came to, and the loss of every step.
+        The record of every epoch of all runs, and the loss of every step.
     progress_checker : ProgressChecker
         Counts steps and epochs over all runs.
     device : list of torch.device
         The devices given.
     callbacks, loggers : list
-        Lightning callbacks and loggers that the next run shall have.
+        Lightning callbacks and loggers of the next run.
     lightning_trainer : lightning.pytorch.Trainer or None
         Lightning's trainer of the latest run.
 
     Raises
     ------
     TypeError
-        If `train_step` or `test_step` is not implemented, or the device is of no known type.
+        If `train_step` or `test_step` is not implemented, or the type of the device is unknown.
     ValueError
-        If the mode is unknown or the device is not there.
+        If the mode is unknown or the device is not available.
 
     Examples
     --------
@@ -200,7 +200,7 @@ class Trainer(ABC):
         self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers)  # these names for its own
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out Lightning's trainer, which cannot be pickled; its counts stay."""
+        """Leave out Lightning's trainer, which cannot be pickled; the state holds its counts."""
         return {**self.__dict__, "lightning_trainer": None}
 
     @classmethod
@@ -211,7 +211,7 @@ class Trainer(ABC):
         ----------
         *add_on_cls : type or instance
             Classes with an ``apply`` class method, such as subclasses of `zae_engine.trainer.addons.AddOnBase`; or
-            instances of Lightning callbacks, loggers and strategies, of which every trainer gets a copy.
+            instances of Lightning callbacks, loggers and strategies, which every trainer copies.
 
         Returns
         -------
@@ -221,13 +221,13 @@ class Trainer(ABC):
         Raises
         ------
         TypeError
-            If something that is given has no ``apply``, or its ``apply`` returns no class.
+            If an argument has no ``apply``, or its ``apply`` returns no class.
         """
         extended: type[T] = compose.install(cls, add_on_cls)
         return extended
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle instances of what `add_on` made by naming the class and the add-ons that it was made from."""
+        """Pickle an instance by its class before `add_on`, and the add-ons."""
         return compose.reduce(self, super().__reduce_ex__(protocol))
 
     # Running
@@ -243,31 +243,31 @@ class Trainer(ABC):
     ) -> None:
         """Train for some epochs, with a validation after each if there is a loader for it; in test mode, only test.
 
-        A second call continues: epochs, steps, optimizer, scheduler and the best loss go on. An epoch that was broken
-        off, by Ctrl-C or an exception, is not counted; the next run begins with a whole one.
+        A second call continues epochs, steps, optimizer, scheduler and best loss. An epoch that Ctrl-C or an exception
+        interrupts is not counted; the next run starts with a whole epoch.
 
         Parameters
         ----------
         n_epoch : int
             Number of epochs to run, 0 or more.
         loader : iterable of batches, or LightningDataModule
-            The training data (in test mode: the test data), a `torch.utils.data.DataLoader` for instance. A data module
+            The training data (in test mode: the test data), for instance a `torch.utils.data.DataLoader`. A data module
             gives the validation data too.
         valid_loader : iterable of batches, optional
-            The validation data; none if it is empty.
+            The validation data; an empty loader means none.
         ckpt_path : path, optional
-            A checkpoint that Lightning wrote of this trainer, by ``ModelCheckpoint`` for instance; ``"last"`` or
-            ``"best"`` for those of the trainer's own callback. All is then as it was there, and ``n_epoch`` more
-            epochs are run. Reading it runs no code.
+            A checkpoint of this trainer, which ``ModelCheckpoint`` has written for instance; ``"last"`` or ``"best"``
+            for those of the trainer's own callback. The trainer is restored from it and runs ``n_epoch`` more epochs.
+            Reading it runs no code.
         **kwargs
             Passed on to `run_epoch`, `run_batch` and the scheduler's ``step``.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument, the optimizer or the scheduler cannot work; see the message.
+            If an argument, the optimizer or the scheduler cannot be used; the message says why.
         KeyboardInterrupt
-            On Ctrl-C. Weights, logs and counts up to there are kept, and `run` can be called again.
+            On Ctrl-C. Weights, logs and counts are kept, and `run` can be called again.
         """
         if is_data_module(loader):
             with loaders_of(loader, valid_loader, "fit" if self.mode == "train" else "test") as loaders:
@@ -306,7 +306,7 @@ class Trainer(ABC):
             self.loader, self.valid_loader = loader, valid_loader
 
     def run_epoch(self, loader: Any, **kwargs: Any) -> None:
-        """Run one epoch in the present mode: clear the logs, run every batch, compute the metrics.
+        """Run one epoch in the current mode: clear the logs, run every batch, compute the metrics.
 
         Parameters
         ----------
@@ -327,12 +327,12 @@ class Trainer(ABC):
             runner.run_one_epoch(self, hooks)
 
     def run_batch(self, batch: Batch, **kwargs: Any) -> None:
-        """Run one batch in the present mode: the step, in train mode the update too, then the log.
+        """Run one batch in the current mode: the step, in train mode the update, then the log.
 
-        It works on its own, without `run`. An override may call ``super().run_batch(batch)`` or do all by itself; then
-        it has to move the batch (``self._to_device(*batch)``, or ``(**batch)``), to look at ``self.mode`` and set
-        ``self.model.train()`` or ``.eval()``, to update, clip and step a per-batch scheduler, and to end with
-        ``self.logging(step_dict)`` and ``self.progress_checker.update_step()``.
+        It works alone, without `run`. An override calls ``super().run_batch(batch)``, or does all of this: it moves the
+        batch (``self._to_device(*batch)``, or ``(**batch)``), reads ``self.mode`` and calls ``self.model.train()`` or
+        ``.eval()``, updates, clips and steps a per-batch scheduler, and ends with ``self.logging(step_dict)`` and
+        ``self.progress_checker.update_step()``.
 
         Parameters
         ----------
@@ -361,10 +361,10 @@ class Trainer(ABC):
         steps.log_step(self, step_dict, kwargs)
 
     def inference(self, loader: Any) -> list[Any]:
-        """Test on a loader and return what the steps gave under ``"output"``, one entry a batch.
+        """Test on a loader and return what the steps returned under ``"output"``, one entry a batch.
 
-        As in 0.7.6 this is a test epoch like any other: it clears the logs, fills ``log_test`` and ``test_metrics``,
-        and its steps are counted.
+        As in 0.7.6 this is a test epoch: it clears the logs, fills ``log_test`` and ``test_metrics``, and counts its
+        steps.
 
         Parameters
         ----------
@@ -374,8 +374,7 @@ class Trainer(ABC):
         Returns
         -------
         list
-            ``log_test["output"]``, on the CPU; empty if the steps return no ``"output"``. The mode is afterwards what
-            it was.
+            ``log_test["output"]``, on the CPU; empty if the steps return no ``"output"``. The mode is restored.
         """
         mode = self.mode
         self.toggle("test")
@@ -388,18 +387,18 @@ class Trainer(ABC):
 
     @property
     def lightning_module(self) -> AutomaticOptimizationModule:
-        """A ``LightningModule`` of this trainer, for an ``L.Trainer`` of your own.
+        """A ``LightningModule`` of this trainer, for your own ``L.Trainer``.
 
         ``L.Trainer(...).fit(trainer.lightning_module, loader, valid_loader)`` does what `run` does, as far as that
         ``L.Trainer`` lets it: logs, metrics, `check_better`, scheduler and counts are the trainer's.
         """
         return runner.make_lightning_module(self)
 
-    # What the user writes
+    # What a subclass implements
 
     @abstractmethod
     def train_step(self, batch: Batch) -> dict[str, Any]:
-        """Compute the loss of a batch. To be written by the user.
+        """Compute the loss of a batch; every subclass implements it.
 
         Parameters
         ----------
@@ -409,14 +408,14 @@ class Trainer(ABC):
         Returns
         -------
         dict
-            ``"loss"``, a tensor of one element that gradients flow from, and whatever else shall be logged. Keys that
-            contain "output" are kept out of the means on the bar.
+            ``"loss"``, a tensor of one element with a gradient function, and whatever else is to be logged. Keys that
+            contain "output" are left out of the means on the bar.
         """
         raise NotImplementedError("train_step must be implemented by subclasses")
 
     @abstractmethod
     def test_step(self, batch: Batch) -> dict[str, Any]:
-        """Test on a batch. To be written by the user.
+        """Test on a batch; every subclass implements it.
 
         Parameters
         ----------
@@ -426,7 +425,7 @@ class Trainer(ABC):
         Returns
         -------
         dict
-            What shall be logged: ``"loss"`` for `check_better`, ``"output"`` for `inference`.
+            What is to be logged: ``"loss"`` for `check_better`, ``"output"`` for `inference`.
         """
         raise NotImplementedError("test_step must be implemented by subclasses")
 
@@ -475,7 +474,7 @@ class Trainer(ABC):
             log_train_step(self, kept)
 
     def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
-        """Return what the metrics given to the trainer are updated with; override it to feed them otherwise.
+        """Return what the trainer's metrics are updated with; an override may choose other values.
 
         Parameters
         ----------
@@ -486,7 +485,7 @@ class Trainer(ABC):
         -------
         tuple, dict or None
             Arguments for ``Metric.update``, positional or by keyword; by default ``step_dict["preds"]`` and
-            ``step_dict["target"]``, or None if these are not both there: then the batch is not counted.
+            ``step_dict["target"]``, or None without both, which leaves the batch out.
         """
         return default_inputs(step_dict)
 
@@ -516,7 +515,7 @@ class Trainer(ABC):
         Parameters
         ----------
         mode : {"train", "test"}, optional
-            Whose, by default "train".
+            The mode of the steps, by default "train".
 
         Returns
         -------
@@ -527,14 +526,14 @@ class Trainer(ABC):
         return losses
 
     def plot(self, keys: Any = None, ax: Any = None) -> Any:
-        """Plot the history: train and test curves, the best epoch marked, the learning rate beneath.
+        """Plot the history: train and test curves with the best epoch marked, and the learning rate below.
 
         Parameters
         ----------
         keys : str or list of str, optional
             What to plot, ``"loss"`` for instance; by default everything.
         ax : matplotlib.axes.Axes, or list of these, optional
-            Where to draw, one for each key; by default a new figure.
+            The axes, one for each key; by default those of a new figure.
 
         Returns
         -------
@@ -544,27 +543,27 @@ class Trainer(ABC):
         return self._zae_state.records.history.plot(keys, ax)
 
     def __repr__(self) -> str:
-        """Return a table of what the trainer is and where it stands."""
+        """Return a table of the trainer's parts and its progress."""
         return summary.as_text(self)
 
     def _repr_html_(self) -> str:
         return summary.as_html(self)
 
     def print_log(self, cur_batch: int, num_batch: int) -> dict[str, str]:
-        """Return what the bar shows: the batch, the learning rate, and the mean of every key that is no output.
+        """Return what the bar shows: the batch, the learning rate, and the mean of every key without "output".
 
         Parameters
         ----------
         cur_batch : int
-            Number of the present batch, from 1.
+            Number of the current batch, from 1.
         num_batch : int
             Number of batches of the epoch.
 
         Returns
         -------
         dict of str to str
-            ``"Batch"``, ``"LR"`` and the means to six places; keys whose values are no numbers are left out. Override
-            it to show something else.
+            ``"Batch"``, ``"LR"`` and the means to six places, without keys whose values are no numbers. An override
+            may show something else.
         """
         log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
         for key, values in peek(log_of(self)).items():
@@ -574,7 +573,7 @@ class Trainer(ABC):
         return log
 
     def toggle(self, mode: str | None = None) -> None:
-        """Switch to ``mode``, or to the other one if None is given."""
+        """Switch to ``mode``; None switches to the other mode."""
         self.mode = checks.mode(mode) if mode else ("test" if self.mode == "train" else "train")
 
     # The best weights
@@ -587,13 +586,13 @@ class Trainer(ABC):
         cur_epoch : int
             Index of the epoch, from 0.
         cur_loss : float
-            Mean test loss of the epoch, or mean training loss without validation. One that is ``nan`` or infinite is
-            never better.
+            Mean test loss of the epoch, or mean training loss without validation. ``nan`` and infinity are never
+            better.
 
         Returns
         -------
         bool
-            Whether it is better.
+            Whether the loss is lower.
         """
         if not (math.isfinite(cur_loss) and cur_loss < self.loss_buffer):
             return False
@@ -603,12 +602,12 @@ class Trainer(ABC):
         return True
 
     def save_model(self, filename: str) -> None:
-        """Save the model's state dictionary with `torch.save`; of several processes, rank 0 does."""
+        """Save the model's state dictionary with `torch.save`; of several processes, only rank 0 does."""
         if is_rank_zero(self._zae_state.process.world):
             torch.save(self.model.state_dict(), filename)
 
     def apply_weights(self, filename: str | None = None, strict: bool = True) -> None:
-        """Load weights into the model: from a file, or the best ones of the buffer.
+        """Load weights into the model: from a file, or the best weights of the buffer.
 
         As in 0.7.6, a missing file or an empty buffer is reported on stdout and changes nothing.
 

@@ -1,4 +1,4 @@
-"""Counting epochs and steps."""
+"""Progress: the counts of epochs and steps."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from .._protocol import T
 from .lightning_objects import with_lightning_object
 
-_MADE: WeakValueDictionary[tuple[type, tuple[Any, ...]], type] = WeakValueDictionary()
+_COMPOSED: WeakValueDictionary[tuple[type, tuple[Any, ...]], type] = WeakValueDictionary()
 
 
 def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
@@ -21,7 +21,7 @@ def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
     cls : type
         `Trainer` or a subclass.
     add_ons : tuple of type
-        Classes with an ``apply`` class method, and instances of Lightning callbacks, loggers and strategies.
+        Classes with an ``apply`` class method, or instances of Lightning callbacks, loggers and strategies.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def install(cls: type, add_ons: tuple[Any, ...]) -> Any:
         extended.__qualname__ = f"{cls.__qualname__}[{names}]"
         extended.__module__ = cls.__module__
         extended._zae_made_from = (cls, add_ons)  # type: ignore[attr-defined]
-        _MADE[cls, add_ons] = extended
+        _COMPOSED[cls, add_ons] = extended
     return extended
 
 
@@ -95,5 +95,5 @@ def reduce(instance: Any, default: Any) -> Any:
 
 
 def _restore(cls: Any, add_ons: tuple[Any, ...]) -> Any:
-    made: Any = _MADE.get((cls, add_ons)) or install(cls, add_ons)
+    made: Any = _COMPOSED.get((cls, add_ons)) or install(cls, add_ons)
     return made.__new__(made)

@@ -20,11 +20,11 @@ class PrecisionMixerAddon(AddOnBase):
 
     The trainer takes one more keyword, ``precision``, by default "auto":
 
-    - "auto": what the GPU is best at, bfloat16 from the Ampere generation on, float16 before;
+    - "auto": the best precision of the GPU, bfloat16 from the Ampere generation on, float16 before;
     - "fp32": full precision;
     - "fp16": float16, with the loss scaled so that small gradients do not vanish (GPU only);
     - "bf16": bfloat16, on the CPU too;
-    - a list: priorities; the first one that the device can do is used.
+    - a list of priorities: the trainer uses the first that the device supports.
 
     Forward passes run under `torch.autocast`; weights, gradients and the optimizer stay in full precision, and
     ``gradient_clip`` acts on unscaled gradients. ``trainer.precision`` is the list of priorities, ``trainer.scaler``
@@ -34,7 +34,7 @@ class PrecisionMixerAddon(AddOnBase):
     ------
     ValueError
         On construction of the trainer: for "auto", and for "fp16" without an alternative, if all devices are CPUs; for
-        anything that is none of the above.
+        any other value.
 
     Examples
     --------

@@ -11,31 +11,31 @@ from .core import AddOnBase, T
 class MultiGPUAddon(AddOnBase):
     """Train on several devices, a process each, through Lightning's DDP strategy.
 
-    ``device`` is a list: ``["cuda:0", "cuda:1"]`` uses exactly these GPUs (NCCL), ``["cpu", "cpu"]`` so many processes
-    on the CPU (gloo). A script starts the processes when something runs and ends them afterwards; it needs
-    ``if __name__ == "__main__":`` for that. A notebook forks them. Under torchrun or SLURM the launcher's processes are
-    used, on all nodes; there ``device="cuda"`` or ``"cpu"`` stands for one of each process.
+    ``device`` is a list: ``["cuda:0", "cuda:1"]`` uses exactly these GPUs (NCCL), ``["cpu", "cpu"]`` two processes on
+    the CPU (gloo). A script spawns the processes for each run and needs ``if __name__ == "__main__":`` for that. A
+    notebook forks them. Under torchrun or SLURM the trainer uses the launcher's processes, on all nodes; there
+    ``device="cuda"`` or ``"cpu"`` means one device for each process.
 
     Every step takes a batch for each process from the loader, in the loader's order, whatever its sampler: two
-    processes with a loader of batch size 16 learn what one learns with batch size 32. Each sample is used once an
-    epoch. In validation and inference the batches are shared out as they are.
+    processes with a loader of batch size 16 learn what one process learns with batch size 32. Each sample is used once
+    an epoch. Validation and inference distribute whole batches.
 
-    Afterwards the trainer is as if it had trained by itself: the weights in your own model object, optimizer and
-    scheduler state, logs, loss history, metrics, counts, best weights, callbacks and random numbers. Log entries are
-    those of all processes, in the loader's order, a training step's entry being the mean over the processes; so what
-    `check_better`, schedulers and callbacks decide is the same everywhere. Files and loggers are written once.
+    After a run the trainer is as if it had trained in its own process: the weights in your own model object, optimizer
+    and scheduler state, logs, loss history, metrics, counts, best weights, callbacks and random numbers. Logs hold the
+    entries of all processes, in the loader's order; the entry of a training step is the mean over the processes. So
+    `check_better`, schedulers and callbacks decide alike in every process. Only rank 0 writes files and loggers.
 
     The trainer takes one more keyword:
 
     ``init_method`` : str, optional
-        Where the processes of this machine meet, ``"tcp://localhost:12355"`` for instance. Without it a free port is
-        found.
+        Where the processes of this machine connect, for instance ``"tcp://localhost:12355"``. By default the trainer
+        finds a free port.
 
     Raises
     ------
     ValueError
-        On construction of the trainer: for devices that are not there, of several kinds, or a GPU that is there twice;
-        on `run`: for a loader that cannot be shared out.
+        On construction of the trainer: for devices that are not available, of several kinds, or a GPU that is listed
+        twice; on `run`: for a loader that cannot be sharded.
     TypeError
         On `run`, if something cannot be sent to another process; the message names it.
     RuntimeError

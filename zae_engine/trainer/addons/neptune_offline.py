@@ -1,4 +1,4 @@
-"""Reading back runs that Neptune recorded offline, which can no longer be sent to the hosted service."""
+"""Neptune offline: reading runs that Neptune has recorded offline, for which no hosted service exists any more."""
 
 from __future__ import annotations
 

@@ -29,23 +29,23 @@ class StateManagerAddon(AddOnBase):
     The trainer takes two more keywords:
 
     ``save_path`` : str
-        The folder for the files; it is made if it is not there.
+        The folder for the files; it is created if it does not exist.
     ``save_format`` : {"ckpt", "safetensor"}, optional
         The format of the model's file, by default "ckpt".
 
-    Three files are written, by the names and in the formats of zae-engine 0.7.6, which can read them and whose files
-    can be read here: ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae``
-    (pickles). Each is written beside and put in its place at once. What the trainer does not have, a scheduler say, or
-    what has no ``state_dict``, is not written.
+    Three files have the names and formats of zae-engine 0.7.6, so that each version reads the files of the other:
+    ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae`` (pickles). A fourth,
+    ``trainer.zae``, holds all else that exact resume needs. All four replace the previous ones together. A part that
+    the trainer does not have, such as a scheduler, or that has no ``state_dict``, is not written.
 
-    The trainer has, and a subclass may override: ``save_state()``, ``load_state()``, ``save_model(filename)``,
-    ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's file. ``saved_loss`` is
-    the loss of what has been saved.
+    The trainer has these methods, which a subclass may override: ``save_state()``, ``load_state()``,
+    ``save_model(filename)``, ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's
+    file. ``saved_loss`` is the loss of the saved state.
 
     Raises
     ------
     ValueError
-        On construction of the trainer, if the format is none of the two.
+        On construction of the trainer, if the format is neither of the two.
 
     Examples
     --------
@@ -92,10 +92,10 @@ class StateManagerMixin:
         self._zae_state.config.callback_factories.append(_checkpoint_callback)
 
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
-        """As `Trainer.check_better`, and save the state if it is better.
+        """Compare as `Trainer.check_better` does, and save the state on a better loss.
 
-        A disk that is full, or anything else the system refuses, costs a warning: the run goes on, the files
-        stay as they were, and the next epoch that is better than what they hold is saved.
+        A full disk, or another error of the system, costs a warning: the run continues, the files stay unchanged, and
+        the next epoch that is better than the saved one is saved.
         """
         parent: Any = super()
         better = bool(parent.check_better(cur_epoch, cur_loss))
@@ -119,14 +119,14 @@ class StateManagerMixin:
         return better
 
     def _zae_is_overdue(self, cur_loss: float) -> bool:
-        """Whether the best state could not be saved, and this one is better than what the files hold."""
+        """Whether the best state could not be saved, and this one is better than the saved one."""
         saved_loss = math.inf if self.saved_loss is None else self.saved_loss
         return self._zae_save_status.has_failed and math.isfinite(cur_loss) and cur_loss < saved_loss
 
     def state_file(self, part: str) -> str:
         """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``.
 
-        While `save_state` works, this is where the new file is to be written.
+        During `save_state` this is the path of the new file.
         """
         return os.path.join(self._zae_save_status.staged or os.fspath(self.save_path), self._zae_file_names()[part])
 
@@ -140,13 +140,13 @@ class StateManagerMixin:
     def save_state(self) -> None:
         """Save model, optimizer and scheduler, as far as the trainer has them, and all else.
 
-        The files take the place of the old ones together: a process that is killed meanwhile leaves the state
-        from before or the new one, whole. Of several processes, rank 0 saves.
+        The files replace the old ones together: a process that is killed meanwhile leaves the old state or the new
+        one, complete. Of several processes, only rank 0 saves.
 
         Raises
         ------
         OSError
-            If the system refuses, as where the disk is full. The files are then as before.
+            If the system refuses, for instance because the disk is full. The files stay unchanged.
         """
         if not is_rank_zero(self._zae_state.process.world):
             return
@@ -165,9 +165,9 @@ class StateManagerMixin:
         saving.to_complete = content if self._zae_state.run.epoch_summary is not None else None
 
     def _zae_save_before_stopping(self) -> None:
-        """Save what is now: beside the best state, or as the state if there is none yet."""
-        path, there = self.save_path, AtomicFolder(self.save_path).names()
-        if any(name in there for name in self._zae_file_names().values()):
+        """Save the current state: beside the best state, or in its place if there is none."""
+        path, existing = self.save_path, AtomicFolder(self.save_path).names()
+        if any(name in existing for name in self._zae_file_names().values()):
             self.save_path = self._zae_path_if_stopped()
         try:
             os.makedirs(self.save_path, exist_ok=True)
@@ -188,7 +188,7 @@ class StateManagerMixin:
         return os.path.join(self.save_path, "stopped")
 
     def _zae_forget_stop(self) -> None:
-        """Remove the state of a run that was stopped: there is a later one, or the run has been completed."""
+        """Remove the state of a stopped run: a later state exists, or the run is complete."""
         self._zae_save_status.is_stopped = False
         if is_rank_zero(self._zae_state.process.world):
             shutil.rmtree(self._zae_path_if_stopped(), ignore_errors=True)
@@ -198,10 +198,10 @@ class StateManagerMixin:
             self._zae_forget_stop()
 
     def _zae_complete_state(self) -> None:
-        """Save the callbacks' states once more: some look at an epoch when `check_better` is over."""
+        """Save the callbacks' states again: some read an epoch after `check_better`."""
         content, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
         if content is not None and self.callbacks[1:]:
-            with suppress(OSError):  # what was saved is good, but for these states
+            with suppress(OSError):  # the saved state is valid, except for these
                 manifest.complete(AtomicFolder(self.save_path), content, callback_states(_as_trainer(self)))
 
     def save_model(self, filename: str) -> None:
@@ -209,23 +209,23 @@ class StateManagerMixin:
         formats.write_model(filename, self.model.state_dict(), self.save_format)
 
     def save_optimizer(self) -> None:
-        """Save the optimizer's state, if there is an optimizer that can give it."""
+        """Save the optimizer's state, if it has a ``state_dict``."""
         if hasattr(self.optimizer, "state_dict"):
             formats.write_zae(self.state_file("optimizer"), self.optimizer.state_dict())
 
     def save_scheduler(self) -> None:
-        """Save the scheduler's state, if there is a scheduler that can give it."""
+        """Save the scheduler's state, if it has a ``state_dict``."""
         if hasattr(self.scheduler, "state_dict"):
             formats.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
 
     def load_state(self) -> None:
         """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
 
-        What `save_state` or a better epoch has written is gone on with to the bit: progress, best loss and
-        weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three. Where a run
-        was stopped by SIGTERM and has not been gone on with, this is the state in which it stopped.
+        The next run continues bit for bit from what `save_state` or a better epoch has written: progress, best loss and
+        weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three parts. If SIGTERM has
+        stopped a run and no run has continued since, this loads the state in which it stopped.
 
-        All or nothing: where one part does not fit, the others are as before. Reading runs no code from files.
+        It loads all or nothing: if one part does not fit, the others stay unchanged. Reading runs no code from files.
 
         Raises
         ------
@@ -243,7 +243,7 @@ class StateManagerMixin:
         self._zae_save_status.is_stopped = folder is stopped
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the callback behind: it is of this very trainer, and a copy makes its own."""
+        """Leave out the callback of this trainer; a copy makes its own."""
         parent: Any = super()
         state: dict[str, Any] = parent.__getstate__()
         inner = copy.copy(state["_zae_state"])

@@ -21,12 +21,12 @@ class WandBLoggerAddon(AddOnBase):
     """Log to Weights & Biases, through Lightning's ``WandbLogger``.
 
     The trainer takes one more keyword, ``web_logger``, a dict whose ``"wandb"`` entry goes to ``wandb.init`` as it is;
-    ``mode="offline"`` and ``mode="disabled"`` need neither network nor key. The run is started with the trainer and
-    finished when the trainer is deleted, when the program ends, or by ``trainer.web_logger["wandb"].finish()``. Two
+    ``mode="offline"`` and ``mode="disabled"`` need neither network nor key. The run starts with the trainer and
+    finishes when the trainer is deleted, when the program ends, or by ``trainer.web_logger["wandb"].finish()``. Two
     trainers in one process have a run each.
 
     Every training step is logged under its own names with the learning rate as ``lr``, every test epoch as means under
-    ``test_<name>``; the step number goes on over several runs. The trainer's hyper-parameters are logged once.
+    ``test_<name>``; the step number continues over several runs. The trainer's hyper-parameters are logged once.
 
     Raises
     ------
@@ -56,14 +56,14 @@ class WandBLoggerAddon(AddOnBase):
 
 
 class NeptuneLoggerAddon(AddOnBase):
-    """Log to Neptune, through a Lightning logger of our own.
+    """Log to Neptune, through a Lightning logger of this package.
 
     The trainer takes one more keyword, ``web_logger``, a dict with an entry ``"neptune"``: ``project_name``,
     ``api_tkn`` and any further argument of ``neptune.init_run``, such as ``mode="offline"``. What is logged, and when
     the run ends, is as with `WandBLoggerAddon`.
 
-    Neptune's hosted service ended in March 2026. If the service that the token names does not answer, one warning says
-    so and the run is recorded offline; `read_offline_run` reads such a run back. Training neither fails nor waits.
+    Neptune's hosted service ended in March 2026. If the service of the token does not answer, one warning says so
+    and the run is recorded offline; `read_offline_run` reads such a run. Training neither fails nor waits.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a run shows: one progress bar, and a line per epoch on stderr."""
+"""Progress display: one progress bar, and a line for each epoch on stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .screens import NullScreen, Screen, screen_here
 
 REFRESH_SECONDS = 0.1
 PLOTTING_SHARE = 4.0
-"""How many times as long as drawing the curves took it is until they are drawn again."""
+"""The pause until the curves are drawn again, as a multiple of the time that drawing them took."""
 
 
 class ProgressDisplay:
@@ -35,7 +35,7 @@ class ProgressDisplay:
     Attributes
     ----------
     epoch : int
-        The number of the present epoch, from 1.
+        The number of the current epoch, from 1.
     """
 
     def __init__(self, trainer: TrainerProtocol, total_epochs: int | None = None) -> None:
@@ -57,7 +57,7 @@ class ProgressDisplay:
         return screen or (screen_here() if is_rank_zero(process.world) else NullScreen())
 
     def start(self, n_batches: int | None) -> None:
-        """Begin a part, a training or test epoch, of so many batches (None: not known)."""
+        """Start a phase of ``n_batches`` batches (None: unknown)."""
         trainer = self._trainer
         self._done, self._n_batches, self._due = 0, n_batches, 0.0
         self._means = RunningMeans(log_of(trainer))
@@ -65,20 +65,20 @@ class ProgressDisplay:
             self._screen.start(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
     def means(self) -> dict[str, float]:
-        """Return the running means of the present part."""
+        """Return the running means of the current phase."""
         return self._means.read()
 
     def pause(self) -> Any:
-        """Return what `resume` needs to go on with the present part later."""
+        """Return what `resume` needs to continue the current phase later."""
         return self._done, self._n_batches, self._means
 
     def resume(self, paused: Any) -> None:
-        """Go on with a part that was paused."""
+        """Continue a paused phase."""
         self.start(paused[1])
         self._done, self._n_batches, self._means = paused
 
     def batch_done(self) -> None:
-        """Count one batch, and draw if it is time to."""
+        """Count one batch, and redraw the bar if it is due."""
         self._done += 1
         if self._custom_log:
             total = self._n_batches if self._n_batches is not None else self._done
@@ -87,7 +87,7 @@ class ProgressDisplay:
             self._draw()
 
     def end(self) -> None:
-        """Draw the part's last state, and keep its mean loss for the epoch's line."""
+        """Draw the last state of the phase, and keep its mean loss for the line of the epoch."""
         trainer = self._trainer
         if trainer.log_bar and self._done:
             self._draw()
@@ -98,7 +98,7 @@ class ProgressDisplay:
             self._losses[trainer.mode] = {}
 
     def epoch_line(self, validated: bool) -> None:
-        """Write what the epoch came to, for instance ``Epoch 1/3 | train_loss: 0.5123 | test_loss: 0.6001``."""
+        """Write the results of the epoch, for instance ``Epoch 1/3 | train_loss: 0.5123 | test_loss: 0.6001``."""
         trainer = self._trainer
         parts = [self._title()]
         if trainer.mode == "train":
@@ -109,7 +109,7 @@ class ProgressDisplay:
         self._screen.write(line)
 
     def curves(self) -> None:
-        """Show the curves of all epochs, if the trainer has a ``live_plot`` and drawing has not taken long just now."""
+        """Show the curves of all epochs, if the trainer has a ``live_plot`` and the pause since the last one is over."""
         if self._trainer._zae_state.config.live_plot and time.monotonic() >= self._curves_due:
             self._draw_curves()
 

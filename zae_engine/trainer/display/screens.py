@@ -1,4 +1,4 @@
-"""What a display draws on: a tqdm bar and lines on stderr, or in a notebook one place of the cell, in this process."""
+"""Screens: a tqdm bar and lines on stderr, or in a notebook one output of the cell."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Screen(Protocol):
     """One progress bar, lines above it, and a plot."""
 
     def start(self, title: str, total: int | None) -> None:
-        """Begin a part of so many batches (None: not known); the bar appears."""
+        """Start a phase of ``total`` batches (None: unknown); the bar appears."""
 
     def update(self, done: int, values: Mapping[str, Any]) -> None:
-        """Show how many batches are done, and values beside."""
+        """Show how many batches are done, and the values."""
 
     def write(self, text: str) -> None:
         """Write a line."""

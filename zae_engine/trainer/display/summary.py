@@ -1,4 +1,4 @@
-"""A trainer at a glance: the table that a notebook or the prompt shows of it."""
+"""Summary: the table of a trainer that a notebook or the prompt shows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..optim import learning_rate
 
 
 def rows(trainer: TrainerProtocol) -> list[tuple[str, str]]:
-    """Return what describes a trainer, as names and values; what cannot be told is left out.
+    """Return what describes a trainer, as names and values, without what cannot be read.
 
     Parameters
     ----------
     trainer : Trainer
-        The trainer; it may have been constructed in part only.
+        The trainer; its constructor may not have finished.
 
     Returns
     -------

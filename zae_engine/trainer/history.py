@@ -13,6 +13,7 @@ import torch
 from .logs.reductions import mean
 from .logs.value_buffer import ValueBuffer
 from .utilities.atomic_io import atomic_write
+from .utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,7 +180,8 @@ class History(Sequence[Record]):
             If pandas is not installed.
         """
         try:
-            import pandas
+            with guarded_import("pandas"):
+                import pandas
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 'to_frame needs pandas, which is not installed: pip install "zae-engine[notebook]".', name="pandas"

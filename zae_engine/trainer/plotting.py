@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .utilities.import_guard import guarded_import
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -221,7 +223,8 @@ def _has_numbers(history: HistoryLike, mode: str, key: str) -> bool:
 
 def _pyplot() -> Any:
     try:
-        from matplotlib import pyplot
+        with guarded_import("matplotlib.pyplot"):
+            from matplotlib import pyplot
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             'Plots need matplotlib, which is not installed: pip install "zae-engine[notebook]".', name="matplotlib"

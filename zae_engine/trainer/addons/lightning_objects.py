@@ -6,6 +6,8 @@ import copy
 import sys
 from typing import Any
 
+from ..utilities.import_guard import guarded_import
+
 
 def with_lightning_object(base_cls: type, value: Any) -> type | None:
     """Return ``base_cls`` with a Lightning callback, logger or strategy, of which each trainer has a copy.
@@ -24,7 +26,8 @@ def with_lightning_object(base_cls: type, value: Any) -> type | None:
     """
     if isinstance(value, type) or not any(name in sys.modules for name in ("lightning.pytorch", "lightning")):
         return None
-    from zae_lightning import kind_of_object
+    with guarded_import("zae_lightning"):
+        from zae_lightning import kind_of_object
 
     kind = kind_of_object(value)
     if kind is None:

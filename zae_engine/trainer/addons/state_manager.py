@@ -19,6 +19,7 @@ from ..checkpoint.storage.atomic_folder import AtomicFolder
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
 from ..distributed.world import is_rank_zero
 from ..utilities.atomic_io import os_error_cause
+from ..utilities.import_guard import guarded_import
 from .compose import with_mixin
 from .core import AddOnBase, T
 
@@ -259,6 +260,7 @@ def _as_trainer(mixin: Any) -> TrainerProtocol:
 
 
 def _checkpoint_callback(trainer: Any) -> Any:
-    from zae_lightning.callbacks import StateCheckpoint
+    with guarded_import("zae_lightning"):
+        from zae_lightning.callbacks import StateCheckpoint
 
     return StateCheckpoint(trainer)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..distributed.world import is_rank_zero
+from ..utilities.import_guard import guarded_import
 from .compose import with_mixin
 from .core import AddOnBase, T
 from .neptune_offline import read_offline_run
@@ -173,7 +174,8 @@ def _of_rank(trainer: Any, params: dict[str, Any], silent_mode: str) -> dict[str
 
 def _require(package: str, add_on: str) -> None:
     try:
-        importlib.import_module(package)
+        with guarded_import(package):
+            importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
@@ -185,7 +187,8 @@ def _require(package: str, add_on: str) -> None:
 
 def _adapter(name: str) -> Any:
     """Return the adapter's module for a service: ``start_run``, ``ensure_is_live``, ``logger_of`` and ``close_run``."""
-    return importlib.import_module(f"zae_lightning.loggers.{name}")
+    with guarded_import("zae_lightning"):
+        return importlib.import_module(f"zae_lightning.loggers.{name}")
 
 
 def _close(run: Any, close: Callable[[Any], None]) -> None:

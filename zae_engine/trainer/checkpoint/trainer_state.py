@@ -14,6 +14,7 @@ from ..epoch_summary import EpochSummary, finish_epoch
 from ..history import MODES, History
 from ..logs.value_buffer import ValueBuffer
 from ..utilities import rng
+from ..utilities.import_guard import guarded_import
 from . import generators, weights
 from .encoding import decode, encode
 
@@ -141,7 +142,8 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
         return {key: encode(value) for key, value in pending.items() if key not in _OF_THE_TRAINER}
     if not isinstance(trainer.callbacks, list) or not trainer.callbacks:
         return {}
-    import zae_lightning
+    with guarded_import("zae_lightning"):
+        import zae_lightning
 
     checkpoint = zae_lightning.callback_states(trainer)
     checkpoint["callbacks"] = _encodable(checkpoint["callbacks"], "the state of the callback")
@@ -166,7 +168,8 @@ def resume_loaders(trainer: TrainerProtocol, loader: Any, valid_loader: Any) -> 
 def _lightning_progress(trainer: TrainerProtocol) -> dict[str, int]:
     if trainer.lightning_trainer is None:
         return dict(trainer._zae_state.records.lightning_progress)
-    import zae_lightning
+    with guarded_import("zae_lightning"):
+        import zae_lightning
 
     return zae_lightning.current_progress(trainer)
 

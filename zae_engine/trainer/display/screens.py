@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import plotting
+from ..utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
     from ..history import History
@@ -106,8 +107,9 @@ class Notebook(Terminal):
 
     def _new_bar(self) -> Any:
         try:
-            import ipywidgets  # noqa: F401  # without it tqdm's own import of the widget ends in a warning
-            from tqdm.notebook import tqdm
+            with guarded_import("tqdm.notebook"):
+                import ipywidgets  # noqa: F401  # without it tqdm's own import of the widget ends in a warning
+                from tqdm.notebook import tqdm
         except ImportError:
             return super()._new_bar()
         return tqdm
@@ -135,7 +137,8 @@ class Notebook(Terminal):
     def plot(self, history: History) -> None:
         """As `Screen.plot`, as a picture if matplotlib is there."""
         try:
-            from matplotlib.figure import Figure
+            with guarded_import("matplotlib.figure"):
+                from matplotlib.figure import Figure
         except ModuleNotFoundError:
             super().plot(history)
             return

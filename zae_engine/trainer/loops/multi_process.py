@@ -19,6 +19,7 @@ from ..distributed.sharding import ShardedLoader
 from ..distributed.world import World
 from ..logs.epoch_log import log_of, peek, replace
 from ..logs.epoch_results import to_floats
+from ..utilities.import_guard import guarded_import
 
 
 def is_distributed(trainer: TrainerProtocol) -> bool:
@@ -77,7 +78,8 @@ def joined_process_group(trainer: TrainerProtocol, *loaders: Any) -> Iterator[tu
         yield loaders
         return
     if not dist.is_initialized():
-        from zae_lightning import connect
+        with guarded_import("zae_lightning"):
+            from zae_lightning import connect
 
         connect(trainer)
     records = trainer._zae_state.records

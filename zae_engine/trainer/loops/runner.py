@@ -11,6 +11,7 @@ from ..data.loaders import in_order, length
 from ..display.screens import screen_here
 from ..distributed.world import World
 from ..overrides import is_overridden
+from ..utilities.import_guard import guarded_import
 from .epoch_hooks import EpochHooks
 from .fit_hooks import FitHooks
 from .multi_process import shard_loaders
@@ -31,7 +32,8 @@ def launch(trainer: TrainerProtocol, function: Callable[..., None], *args: Any, 
     *args, **kwargs
         The arguments, loaders among them.
     """
-    import zae_lightning
+    with guarded_import("zae_lightning"):
+        import zae_lightning
 
     size = len(trainer.device)
     worlds = [World(rank, size, rank, size) for rank in range(size)]
@@ -54,7 +56,8 @@ def fit(trainer: TrainerProtocol, n_epoch: int, hooks: FitHooks) -> None:
         Those of the run.
     """
     if trainer.mode == "train" and not is_overridden(trainer, "run_epoch") and length(trainer.loader) != 0:
-        import zae_lightning
+        with guarded_import("zae_lightning"):
+            import zae_lightning
 
         if trainer._zae_state.config.trainer_kwargs.get("overfit_batches"):
             hooks.loader, hooks.valid_loader = in_order(hooks.loader), in_order(hooks.valid_loader)
@@ -83,7 +86,8 @@ def run_one_epoch(trainer: TrainerProtocol, hooks: EpochHooks) -> None:
             hooks.run_batch_outside_loop(batch)
         hooks.finish_epoch()
         return
-    import zae_lightning
+    with guarded_import("zae_lightning"):
+        import zae_lightning
 
     if trainer.mode == "train":
         if not is_overridden(trainer, "run_batch"):
@@ -95,6 +99,7 @@ def run_one_epoch(trainer: TrainerProtocol, hooks: EpochHooks) -> None:
 
 def make_lightning_module(trainer: TrainerProtocol) -> AutomaticOptimizationModule:
     """Return a ``LightningModule`` of the trainer, for an ``L.Trainer`` of the user's own."""
-    import zae_lightning
+    with guarded_import("zae_lightning"):
+        import zae_lightning
 
     return zae_lightning.make_module(FitHooks(trainer, 0, {}))

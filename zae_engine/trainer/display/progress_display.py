@@ -109,7 +109,7 @@ class ProgressDisplay:
         self._screen.write(line)
 
     def curves(self) -> None:
-        """Show the curves of all epochs, if the trainer has a ``live_plot`` and the pause since the last one is over."""
+        """Show the curves of all epochs, if the trainer has a ``live_plot`` and the pause after the last is over."""
         if self._trainer._zae_state.config.live_plot and time.monotonic() >= self._curves_due:
             self._draw_curves()
 

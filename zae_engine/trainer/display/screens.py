@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from .. import plotting
-from ..utilities.import_guard import guarded_import
-
-if TYPE_CHECKING:
-    from ..history import History
+from ..history import History
+from ..utilities.safe_stream import SafeStream
+from .notebook import Notebook, is_notebook
 
 
 class Screen(Protocol):
@@ -37,14 +32,7 @@ class Screen(Protocol):
 
 def screen_here() -> Screen:
     """Return the screen of this process: the cell of a notebook, or stderr."""
-    return Notebook() if is_notebook() else Terminal()
-
-
-def is_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, be it Jupyter's or VS Code's."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and hasattr(shell, "kernel")
+    return Notebook.of_cell() if is_notebook() else Terminal()
 
 
 class Terminal:
@@ -52,101 +40,41 @@ class Terminal:
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._stream = SafeStream()
 
     def start(self, title: str, total: int | None) -> None:
-        """As `Screen.start`."""
+        """Start a phase; see `Screen.start`."""
         if self._bar is None:
-            self._bar = self._new_bar()(total=total, desc=title, dynamic_ncols=True, file=sys.stderr, leave=False)
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=title, dynamic_ncols=True, file=self._stream, leave=False)
         else:
             self._bar.set_description(title, refresh=False)
             self._bar.set_postfix_str("", refresh=False)
             self._bar.reset(total=total)
 
-    def _new_bar(self) -> Any:
-        from tqdm import tqdm
-
-        return tqdm
-
     def update(self, done: int, values: Mapping[str, Any]) -> None:
-        """As `Screen.update`."""
+        """Show how many batches are done; see `Screen.update`."""
         self._bar.n = done
         self._bar.set_postfix(values, refresh=False)
         self._bar.refresh()
 
     def write(self, text: str) -> None:
-        """As `Screen.write`."""
+        """Write a line; see `Screen.write`."""
         if self._bar is not None:
             self._bar.clear()
-        sys.stderr.write(f"{text}\n")  # in one piece, also where runs go on in several threads
+        self._stream.write(f"{text}\n")  # in one piece, since several threads may run trainers
 
     def plot(self, history: History) -> None:
-        """As `Screen.plot`, in a line of text."""
+        """Show the curves as a line of text; see `Screen.plot`."""
         if text := plotting.line(history):
             self.write(text)
 
     def close(self) -> None:
-        """As `Screen.close`."""
+        """Remove the bar; see `Screen.close`."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-class Notebook(Terminal):
-    """A `Screen` in the output of a cell: tqdm's widget, and one place each for the lines and the plot.
-
-    Of many lines it shows the first ones and the latest, so that a long run does not fill the notebook.
-    """
-
-    FIRST, LATEST = 2, 8
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: list[str] = []
-        self._text: Any = None
-        self._picture: Any = None
-
-    def _new_bar(self) -> Any:
-        try:
-            with guarded_import("tqdm.notebook"):
-                import ipywidgets  # noqa: F401  # without it tqdm's own import of the widget ends in a warning
-                from tqdm.notebook import tqdm
-        except ImportError:
-            return super()._new_bar()
-        return tqdm
-
-    def close(self) -> None:
-        """As `Screen.close`; ipywidgets would keep the parts of the widget."""
-        parts = getattr(getattr(self._bar, "container", None), "children", ())
-        super().close()
-        for part in parts:
-            part.close()
-
-    def write(self, text: str) -> None:
-        """As `Screen.write`."""
-        self._lines.append(text)
-        lines = self._lines
-        if len(lines) > self.FIRST + self.LATEST:
-            left_out = f"… {len(lines) - self.FIRST - self.LATEST} more …"
-            lines = [*lines[: self.FIRST], left_out, *lines[-self.LATEST :]]
-        plain = "\n".join(lines)
-        style = "margin: 0; line-height: 1.35"
-        self._text = _shown(
-            self._text, {"text/plain": plain, "text/html": f'<pre style="{style}">{html.escape(plain)}</pre>'}
-        )
-
-    def plot(self, history: History) -> None:
-        """As `Screen.plot`, as a picture if matplotlib is there."""
-        try:
-            with guarded_import("matplotlib.figure"):
-                from matplotlib.figure import Figure
-        except ModuleNotFoundError:
-            super().plot(history)
-            return
-        figure, picture = Figure(layout="constrained"), io.BytesIO()
-        plotting.plot(history, figure=figure)
-        figure.savefig(picture, format="png", dpi=80)
-        data = base64.b64encode(picture.getvalue()).decode()
-        self._picture = _shown(self._picture, {"image/png": data, "text/plain": plotting.line(history)})
 
 
 class NullScreen:
@@ -166,13 +94,3 @@ class NullScreen:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def _shown(place: Any, content: dict[str, Any]) -> Any:
-    """Show something in a cell's output, in a place of its own or in that of before; return the place."""
-    from IPython.display import display
-
-    if place is None:
-        return display(content, raw=True, display_id=True)
-    place.update(content, raw=True)
-    return place

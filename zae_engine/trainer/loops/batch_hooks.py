@@ -22,6 +22,7 @@ from ..distributed.parameters import TrainableParameters
 from ..logs.epoch_results import to_floats
 from ..optim import clip_gradients, is_torch_optimizer, learning_rate
 from ..overrides import is_overridden
+from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
 from .loggers import log_hyperparams, save_loggers
 from .phase import Phase
@@ -257,6 +258,7 @@ class BatchHooks:
         if self.trainer.mode == "train":
             log_hyperparams(self.trainer)
         self._contexts = ExitStack()
+        self._contexts.enter_context(usable_stderr())
         if self._guards_interrupts:
             self._contexts.enter_context(state.process.interrupts.installed())
         self._contexts.callback(self._close)

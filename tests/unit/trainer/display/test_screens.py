@@ -6,7 +6,8 @@ import sys
 import types
 
 from zae_engine.trainer import History
-from zae_engine.trainer.display.screens import Notebook, NullScreen, Terminal, is_notebook, screen_here
+from zae_engine.trainer.display.notebook import Notebook, is_notebook
+from zae_engine.trainer.display.screens import NullScreen, Terminal, screen_here
 
 
 def test_a_terminal_writes_lines_and_a_bar_and_removes_it(capsys):

@@ -1,1 +1,1 @@
-"""Data: loaders, data modules and devices. They know no trainer."""
+"""Data: loaders, data modules and devices. Nothing here imports a trainer."""

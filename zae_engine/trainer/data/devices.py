@@ -1,4 +1,4 @@
-"""Which devices a trainer runs on, and moving things there."""
+"""Devices: check the devices of a trainer, and move batches to them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ _ACCEPTED = 'Accepted are "cpu", "cuda", "cuda:1", "mps", a torch.device, or a l
 
 
 def parse_devices(device: DeviceLike | Sequence[DeviceLike]) -> list[torch.device]:
-    """Return the devices as a list, checked to be there.
+    """Return the devices as a list, after checking that this machine has them.
 
     Parameters
     ----------
     device : str, torch.device, or a sequence of these
-        What the user gave.
+        The user's argument.
 
     Returns
     -------
     list of torch.device
-        At least one.
+        One device or more.
 
     Raises
     ------
     TypeError
-        If it is none of the accepted types.
+        If ``device`` has none of the accepted types.
     ValueError
-        If the list is empty, a name is no device, or the device is not there on this machine.
+        If the list is empty, a name is not a device, or this machine does not have the device.
     """
     if isinstance(device, (list, tuple)):
         if not device:
             raise ValueError(f"device is an empty {type(device).__name__}, but at least one is needed. {_ACCEPTED}")
-        return [_one(entry) for entry in device]
-    return [_one(device)]
+        return [_parse_device(entry) for entry in device]
+    return [_parse_device(device)]
 
 
 def local_rank_devices(given: list[torch.device], count: int, launcher: str) -> list[torch.device]:
@@ -45,21 +45,21 @@ def local_rank_devices(given: list[torch.device], count: int, launcher: str) -> 
     Parameters
     ----------
     given : list of torch.device
-        What the user gave: one device for each process, or one that stands for all of its kind.
+        The user's devices: one for each process, or a single one for all devices of its type.
     count : int
         The number of processes on this node.
     launcher : str
-        Who started them, for the message.
+        The name of the launcher, for the error message.
 
     Returns
     -------
     list of torch.device
-        One a process.
+        One device for each process.
 
     Raises
     ------
     ValueError
-        If there are neither one nor ``count`` of them, or one is there twice.
+        If there are neither one nor ``count`` devices, or a device occurs twice.
     """
     if len(given) == 1:
         kind = given[0].type
@@ -69,11 +69,11 @@ def local_rank_devices(given: list[torch.device], count: int, launcher: str) -> 
             f"device is a list of {len(given)}, but {launcher} has started {count} processes on this node. Give one "
             f'device for each, or one for all of a kind: device="{given[0].type}".'
         )
-    return check_one_per_process([_one(device) for device in given])
+    return check_one_per_process([_parse_device(device) for device in given])
 
 
 def check_one_per_process(given: list[torch.device]) -> list[torch.device]:
-    """Return devices, checked that each can have a process of its own; `ValueError` if not.
+    """Return the devices; raise `ValueError` unless each of them can have its own process.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def check_one_per_process(given: list[torch.device]) -> list[torch.device]:
     Returns
     -------
     list of torch.device
-        The same, a "cuda" without index being the first GPU.
+        The same devices; a "cuda" without an index becomes the first GPU.
     """
     kinds = {device.type for device in given}
     if len(kinds) > 1:
@@ -98,42 +98,43 @@ def check_one_per_process(given: list[torch.device]) -> list[torch.device]:
     return given
 
 
-def _one(device: Any) -> torch.device:
+def _parse_device(device: Any) -> torch.device:
     if isinstance(device, str):
         try:
             device = torch.device(device)
         except RuntimeError as error:
-            raise ValueError(f"device={device!r} is no device that torch knows. {_ACCEPTED}") from error
+            raise ValueError(f"device={device!r} is no device of torch. {_ACCEPTED}") from error
     if not isinstance(device, torch.device):
         raise TypeError(f"device={device!r} is of type {type(device).__name__}. {_ACCEPTED}")
     if device.type == "cuda":
-        count = torch.cuda.device_count()  # asks the driver without starting CUDA, which no fork would survive
+        count = torch.cuda.device_count()  # does not initialize CUDA, which a forked process could not use afterwards
         if (device.index or 0) >= count:
-            there = f"only {count} CUDA device(s) are there" if count else "CUDA is not available here"
-            raise ValueError(f'device="{device}" was asked for, but {there}. Give another one, "cpu" for instance.')
+            reason = f"this machine has only {count} CUDA device(s)" if count else "CUDA is not available here"
+            raise ValueError(f'device="{device}" was given, but {reason}. Give another device, "cpu" for instance.')
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise ValueError('device="mps" was asked for, but MPS is not available here. Use "cpu".')
+            raise ValueError('device="mps" was given, but MPS is not available here. Use "cpu".')
     elif device.type != "cpu":
-        raise ValueError(f'device="{device}" is of a kind that the trainer does not run on. {_ACCEPTED}')
+        raise ValueError(f'device="{device}" has a type that the trainer does not support. {_ACCEPTED}')
     return device
 
 
 def move_to_device(value: Any, device: torch.device) -> Any:
-    """Return ``value`` on ``device``: itself if it has ``.to``, or a container whose tensors have moved.
+    """Return a value, or a container of values, on a device.
 
     Parameters
     ----------
     value : Any
-        A tensor, a module, anything with a ``to`` method, or nested lists, tuples, mappings and dataclasses of these.
-        Everything else is returned as it is.
+        A tensor, a module, an object with a ``to`` method, or nested lists, tuples, mappings and dataclasses of
+        tensors. Other values are returned unchanged.
     device : torch.device
-        Where to.
+        The target device.
 
     Returns
     -------
     Any
-        The same kind of thing. On the CPU, containers are returned untouched, the very object.
+        The result of ``value.to(device)``, or a container of the same type. If the device is the CPU, a container is
+        returned as the same object.
     """
     if hasattr(type(value), "to"):
         return value.to(device)

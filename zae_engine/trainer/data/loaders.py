@@ -1,4 +1,4 @@
-"""Loaders like one that there is, but for a detail."""
+"""Loaders: copies of a loader with another batch size or without shuffling, and the length of a loader."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 
 def with_batch_size(loader: Any, batch_size: int) -> Any:
-    """Return a loader like this one with another batch size.
+    """Return a copy of a loader with another batch size.
 
     Parameters
     ----------
     loader : torch.utils.data.DataLoader
-        With PyTorch's own batch sampler.
+        The loader, with PyTorch's own batch sampler.
     batch_size : int
         The number of samples in a batch.
 
     Raises
     ------
     TypeError
-        If the loader has no batch size of its own.
+        If the loader is not a ``DataLoader``, or the user gave it a batch sampler.
     """
     if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
         raise TypeError(
-            f"The batch size of a {type(loader).__name__} cannot be changed; it takes a torch.utils.data.DataLoader "
-            f"without a batch_sampler of its own."
+            f"The batch size of a {type(loader).__name__} cannot be changed. Give a torch.utils.data.DataLoader "
+            f"that was built with batch_size, not with batch_sampler."
         )
     sampler = BatchSampler(loader.sampler, batch_size, loader.drop_last)
-    return _replaced(loader, batch_sampler=sampler, batch_size=batch_size)
+    return _copy_with(loader, batch_sampler=sampler, batch_size=batch_size)
 
 
 def in_order(loader: Any) -> Any:
-    """Return a loader like this one that does not shuffle; loaders that are no DataLoader as they are."""
+    """Return a copy of a loader that does not shuffle. A loader without torch's batch sampler is returned unchanged."""
     if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
         return loader
     sampler: Any = SequentialSampler(loader.dataset)  # type: ignore[arg-type]
     batch_sampler = BatchSampler(sampler, loader.batch_size or 1, loader.drop_last)
-    return _replaced(loader, sampler=sampler, batch_sampler=batch_sampler)
+    return _copy_with(loader, sampler=sampler, batch_sampler=batch_sampler)
 
 
-def _replaced(loader: DataLoader[Any], **attributes: Any) -> DataLoader[Any]:
-    # A DataLoader refuses to have these set; but only a copy keeps what a subclass of it adds.
+def _copy_with(loader: DataLoader[Any], **attributes: Any) -> DataLoader[Any]:
+    # DataLoader.__setattr__ refuses these attributes, and a new DataLoader would lose the attributes of a subclass.
     changed = copy.copy(loader)
     changed.__dict__.update(attributes, _iterator=None)
     return changed
 
 
 def is_nonempty(loader: Any) -> bool:
-    """Whether there is a loader that is not empty; a loader without a length counts as not empty."""
+    """Whether a loader is given and not empty. A loader without a length counts as not empty."""
     try:
         return bool(loader)
     except (TypeError, NotImplementedError):

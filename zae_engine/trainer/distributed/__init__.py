@@ -1,1 +1,1 @@
-"""Distributed: several processes, their shares of the data, one log and one gradient. They know no trainer."""
+"""Distributed: processes, their shares of the data, merged logs, averaged gradients. Nothing here imports a trainer."""

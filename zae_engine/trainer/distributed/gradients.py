@@ -1,4 +1,4 @@
-"""Averaging gradients over the ranks where no Lightning strategy does."""
+"""Gradient averaging: average gradients over the ranks where no Lightning strategy does."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch.distributed as dist
 
 
 class GradientAveraging:
-    """Averages the gradients over all ranks at the end of every ``backward()``, whoever calls it.
+    """Averages the gradients over all ranks at the end of every ``backward()``, also of one that the user calls.
 
-    DistributedDataParallel averages only what Lightning's ``manual_backward`` goes back from, so a trainer that calls
-    ``loss.backward()`` by itself would drift apart from rank to rank, in silence. While this context is entered, hooks
-    on the parameters see each backward pass, and at its end the gradients that it reached are averaged, in one
-    collective for each dtype and device.
+    DistributedDataParallel averages only the gradients of Lightning's ``manual_backward``. With a plain
+    ``loss.backward()``, the weights of the ranks would diverge without an error. While this context is entered, hooks
+    on the parameters record which parameters each backward pass reaches. At the end of the pass, one collective for
+    each dtype and device averages their gradients.
 
     Parameters
     ----------
     find : callable
-        Returns all parameters, the same on all ranks, in the same order, such as `TrainableParameters`. It is asked again by
-        `refresh`.
+        Returns all parameters, such as `TrainableParameters`: the same parameters in the same order on all ranks.
+        `refresh` calls it again.
     scale : callable
-        Returns the factor for the gradients of the batch in hand, by which a rank with fewer samples counts less.
+        Returns the factor for the gradients of the current batch, which weights the ranks by their samples.
     all_passes : bool
-        Whether passes other than the strategy's are averaged too; otherwise only parameters that it does not know are.
+        Whether all backward passes are averaged. Otherwise only the gradients of parameters outside the strategy are.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class GradientAveraging:
         self._handles: list[Any] = []
         self._excluded: set[int] = set()
         self._reached: set[int] = set()
-        self._paused = False
+        self._is_paused = False
 
     def exclude(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Leave these parameters to the strategy, in the passes that it goes back through."""
+        """Exclude parameters whose gradients the strategy averages, in the backward passes of the strategy."""
         self._excluded = {id(p) for p in parameters if p.requires_grad}
         if not self._all_passes:
-            self._remove()
+            self._remove_hooks()
             self.refresh(search=True)
 
     def __enter__(self) -> GradientAveraging:
@@ -54,46 +54,50 @@ class GradientAveraging:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._remove()
+        self._remove_hooks()
 
-    def _remove(self) -> None:
+    def _remove_hooks(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles, self._hooked = [], set()
 
     def refresh(self, search: bool = False) -> None:
-        """Find parameters that are new, or that are trained only now; ``anew`` wherever they may be."""
-        self._reached.clear()  # of a pass that was broken off
+        """Register hooks on parameters that have none: new ones, and those that require a gradient since the last call.
+
+        Parameters
+        ----------
+        search : bool, optional
+            Whether to search the whole trainer; see `TrainableParameters`.
+        """
+        self._reached.clear()  # left by a backward pass that raised
         self._parameters = self._find(search)
-        known = self._hooked if self._all_passes else self._hooked | self._excluded
+        skipped = self._hooked if self._all_passes else self._hooked | self._excluded
         for parameter in self._parameters:
-            if id(parameter) not in known and parameter.requires_grad and parameter.is_leaf:
+            if id(parameter) not in skipped and parameter.requires_grad and parameter.is_leaf:
                 self._hooked.add(id(parameter))
                 leaf: Any = parameter
-                self._handles.append(leaf.register_hook(self._scaled))
-                self._handles.append(leaf.register_post_accumulate_grad_hook(self._reaches))
+                self._handles.append(leaf.register_hook(self._scale_gradient))
+                self._handles.append(leaf.register_post_accumulate_grad_hook(self._mark_reached))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the gradients to a strategy, but for those of parameters that it does not know."""
-        self._paused = True
+        """Average only the gradients of parameters that are not excluded, during a backward pass of the strategy."""
+        self._is_paused = True
         try:
             yield
         finally:
-            self._paused = False
+            self._is_paused = False
 
-    def _scaled(self, gradient: torch.Tensor) -> torch.Tensor | None:
-        scale = 1.0 if self._paused else self._scale()
+    def _scale_gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
+        scale = 1.0 if self._is_paused else self._scale()  # a pass of the strategy starts from a scaled loss
         return gradient * scale if scale != 1.0 else None
 
-    # A pass of the strategy's begins with a loss that is scaled already; see `EpochHooks.take`.
-
-    def _reaches(self, parameter: torch.Tensor) -> None:
-        if self._paused and id(parameter) in self._excluded:
+    def _mark_reached(self, parameter: torch.Tensor) -> None:
+        if self._is_paused and id(parameter) in self._excluded:
             return
         if not self._reached:
-            # Public torch has no hook for the end of a backward pass; DistributedDataParallel itself uses this one. The
-            # cases with a backward of their own in tests/zae_engine/trainer/ranks fail if it changes.
+            # torch has no public hook for the end of a backward pass. DistributedDataParallel uses this private one.
+            # tests/unit/trainer/distributed/test_gradients.py fails if it changes.
             torch.autograd.Variable._execution_engine.queue_callback(self._average)
         self._reached.add(id(parameter))
 
@@ -101,16 +105,16 @@ class GradientAveraging:
         reached, self._reached = self._reached, set()
         mask = torch.zeros(len(self._parameters), dtype=torch.uint8, device=_device(self._parameters))
         mask[[index for index, parameter in enumerate(self._parameters) if id(parameter) in reached]] = 1
-        dist.all_reduce(mask, op=dist.ReduceOp.MAX)  # a branch that only some ranks took
-        alike: defaultdict[Any, list[torch.Tensor]] = defaultdict(list)
+        dist.all_reduce(mask, op=dist.ReduceOp.MAX)  # some parameters are reached on some ranks only
+        grouped: defaultdict[Any, list[torch.Tensor]] = defaultdict(list)
         for parameter, is_reached in zip(self._parameters, mask.tolist(), strict=True):
             if is_reached:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 elif parameter.grad.is_sparse:
                     parameter.grad = parameter.grad.to_dense()
-                alike[parameter.grad.dtype, parameter.grad.device].append(parameter.grad)
-        for gradients in alike.values():
+                grouped[parameter.grad.dtype, parameter.grad.device].append(parameter.grad)
+        for gradients in grouped.values():
             flat: Any = torch.cat([gradient.reshape(-1) for gradient in gradients])
             dist.all_reduce(flat)
             flat /= dist.get_world_size()

@@ -1,4 +1,4 @@
-"""Making one log of the logs of all ranks: the one that a single process would have written."""
+"""Log merging: build one log from the logs of all ranks, equal to the log of a single process."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..logs.value_buffer import ValueBuffer
 
 @dataclass(frozen=True)
 class BatchShare:
-    """What a rank got of one step.
+    """The share of one rank in one step.
 
     Attributes
     ----------
     step : int
         The number of the step in the epoch, from 0.
     weight : float
-        The part of the step's samples that is here; the weights of all ranks sum to 1. 0 for a batch that only keeps
-        this rank in step with the others: nothing is learnt from it and it is not recorded.
+        The fraction of the step's samples on this rank; the fractions of all ranks sum to 1. A weight of 0 marks a
+        padding batch, which keeps the ranks synchronised. It does not change the model's weights and is not logged.
     size : int or None
-        The number of samples here, if known.
+        The number of samples on this rank, if it can be determined.
     """
 
     step: int
@@ -35,87 +35,96 @@ class BatchShare:
 
 
 class LogTracker:
-    """Remembers for each entry of a log which step it is from, and puts the logs of all ranks together.
+    """Records for each entry of a rank's log the share of its batch, for `merge`.
 
-    In training the ranks share a step's samples, so an entry becomes the mean over the ranks, weighted by their samples
-    (for loss and accuracy: what one process gets for the joint batch); integers are added up; outputs, and other
-    entries with a row for each sample, are put behind each other. In testing each batch is one rank's, so the entries
-    are put in the order of the loader, the very list that one process writes.
+    Attributes
+    ----------
+    share : BatchShare or None
+        The share of the current batch.
+    history_starts : dict of str to int
+        The lengths of the loss histories at the start of the epoch, by mode.
+    is_open : bool
+        Whether the log of the epoch is not merged yet.
     """
 
     def __init__(self) -> None:
         self.share: BatchShare | None = None
-        self._dealt: dict[int, BatchShare] = {}
+        self._share_by_batch: dict[int, BatchShare] = {}
         self.begin()
 
     def begin(self, n_train: int = 0, n_test: int = 0) -> None:
-        """Forget the entries: the log is cleared and an epoch begins, with loss histories of these lengths."""
+        """Start an epoch, whose log is empty and whose loss histories have these lengths."""
         self.history_starts = {"train": n_train, "test": n_test}
         self.share = None
-        self._taken: list[BatchShare] = []
-        self._shares: defaultdict[Any, list[BatchShare]] = defaultdict(list)
+        self._batch_shares: list[BatchShare] = []
+        self._entry_shares: defaultdict[Any, list[BatchShare]] = defaultdict(list)
         self.is_open = True
 
     def begin_batch(self, batch: Any, share: BatchShare) -> None:
-        """Note what a batch is of its step, and turn to it."""
+        """Register the share of a batch, and make it the current share."""
         if share.step == 0:
-            self._dealt.clear()
-        self._dealt[id(batch)] = share
-        self._taken.append(share)
+            self._share_by_batch.clear()
+        self._share_by_batch[id(batch)] = share
+        self._batch_shares.append(share)
         self.share = share
 
     def select(self, batch: Any) -> None:
-        """Turn to a batch that has been dealt, maybe before others."""
-        self.share = self._dealt.get(id(batch), self.share)
+        """Make the share of a registered batch the current share; batches may be prefetched."""
+        self.share = self._share_by_batch.get(id(batch), self.share)
 
     def pause(self, cleared: bool = False) -> Any:
-        """Return what `resume` needs to go on with this epoch after another, which may have ``cleared`` its log."""
-        return {**vars(self), **({"_taken": [], "_shares": defaultdict(list)} if cleared else {})}
+        """Return the state of this epoch for `resume`. ``cleared`` says that another epoch clears the log."""
+        return {**vars(self), **({"_batch_shares": [], "_entry_shares": defaultdict(list)} if cleared else {})}
 
     def resume(self, paused: Any) -> None:
-        """Go on with an epoch that was paused."""
+        """Continue an epoch from what `pause` returned."""
         vars(self).update(paused)
 
     @property
     def is_used(self) -> bool:
-        """Whether the epoch is under way."""
-        return self.is_open and bool(self._shares or self._taken)
+        """Whether the epoch has batches or entries that are not merged yet."""
+        return self.is_open and bool(self._entry_shares or self._batch_shares)
 
     def record(self, key: Any) -> None:
-        """Note that an entry of the present batch has been appended to the log under ``key``."""
-        shares = self._shares[key]
+        """Record that an entry of the current batch was appended to the log under ``key``."""
+        shares = self._entry_shares[key]
         shares.append(self.share or BatchShare(len(shares), 1.0))
 
     def entries_with_shares(self, log: Mapping[Any, Sequence[Any]]) -> dict[Any, tuple[list[BatchShare], Any]]:
-        """Return this rank's log with the share of each entry, for `merge`; the ledger is closed.
+        """Return this rank's log with the share of each entry, for `merge`, and close the tracker.
 
-        Values that are tensors of one kind are stacked, which makes them a hundred times faster to send.
+        Tensors of one shape and dtype are stacked, which makes sending them a hundred times faster.
         """
         self.is_open = False
-        noted = {}
+        entries = {}
         for key, values in peek(log).items():
-            shares = self._shares.get(key, [])
-            if len(shares) != len(values):  # somebody has written to the log by other ways than `logging`
-                own_steps = [BatchShare(step, 1.0) for step in range(len(values))]
-                shares = self._taken if len(self._taken) == len(values) else own_steps
-            noted[key] = (shares, _stacked(values))
-        return noted
+            shares = self._entry_shares.get(key, [])
+            if len(shares) != len(values):  # the user has written to the log without calling `logging`
+                one_a_step = [BatchShare(step, 1.0) for step in range(len(values))]
+                shares = self._batch_shares if len(self._batch_shares) == len(values) else one_a_step
+            entries[key] = (shares, _stack(values))
+        return entries
 
 
 def merge(ranks: Sequence[dict[Any, tuple[list[BatchShare], Any]]], training: bool) -> dict[Any, list[Any]]:
     """Return the log of all ranks.
 
+    In training, the ranks share the samples of a step. An entry becomes the mean over the ranks, weighted by their
+    samples; for loss and accuracy, this is the value of the joint batch. Integers are added up. Outputs, and other
+    entries with a row for each sample, are concatenated. In testing, each batch belongs to one rank, and the entries
+    are ordered as the loader yields the batches.
+
     Parameters
     ----------
     ranks : sequence of dict
-        What `LogTracker.entries_with_shares` gave on each rank.
+        What `LogTracker.entries_with_shares` returned on each rank.
     training : bool
-        Whether the ranks shared each step, or took turns with whole batches.
+        Whether the ranks shared each step.
 
     Returns
     -------
     dict of str to list
-        One entry a step for training, one a batch for testing.
+        One entry a step in training, one entry a batch in testing: the log that a single process writes.
     """
     merged = {}
     for key in dict.fromkeys(key for entries in ranks for key in entries):
@@ -126,28 +135,28 @@ def merge(ranks: Sequence[dict[Any, tuple[list[BatchShare], Any]]], training: bo
                     steps[share.step].append((share, value))
         ordered = [steps[step] for step in sorted(steps)]
         if training:
-            merged[key] = [_combined(str(key), entries) for entries in ordered]
+            merged[key] = [_combine(str(key), entries) for entries in ordered]
         else:
-            merged[key] = [_alone(value) for entries in ordered for _, value in entries]
+            merged[key] = [_with_own_memory(value) for entries in ordered for _, value in entries]
     return merged
 
 
-def _stacked(values: ValueBuffer) -> Any:
+def _stack(values: ValueBuffer) -> Any:
     stacked = values.stacked()
     return values.read_from(0) if stacked is None else stacked
 
 
-def _alone(value: Any) -> Any:
-    """Return a value that holds no memory but its own, though it has come in a stack."""
+def _with_own_memory(value: Any) -> Any:
+    """Return a copy of a tensor, which may be a view of a whole stack."""
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
-def _combined(key: str, entries: list[tuple[BatchShare, Any]]) -> Any:
-    """Return what one process would have logged for the joint batch, as far as that can be told."""
+def _combine(key: str, entries: list[tuple[BatchShare, Any]]) -> Any:
+    """Return the value of the joint batch, or the value of the first rank where the values cannot be combined."""
     shares, values = [share for share, _ in entries], [value for _, value in entries]
     first = values[0]
     if len(values) == 1:
-        return _alone(first)
+        return _with_own_memory(first)
     try:
         if isinstance(first, (torch.Tensor, np.ndarray)):
             if first.ndim and key != "loss" and _has_rows("output" in key, shares, [v.shape[0] for v in values]):
@@ -157,22 +166,22 @@ def _combined(key: str, entries: list[tuple[BatchShare, Any]]) -> Any:
             return _sum_or_mean(shares, values)
         if isinstance(first, Mapping):
             return type(first)(
-                {part: _combined(str(part), [(s, v[part]) for s, v in entries]) for part in first}  # type: ignore[call-arg]
+                {name: _combine(str(name), [(s, v[name]) for s, v in entries]) for name in first}  # type: ignore[call-arg]
             )
         if isinstance(first, list) and _has_rows("output" in key, shares, [len(value) for value in values]):
             return [element for value in values for element in value]
         if isinstance(first, (list, tuple)):
-            peek = zip(*values, strict=True)
-            parts = [_combined(key, list(zip(shares, column, strict=True))) for column in peek]
-            return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
-    except (TypeError, ValueError, KeyError, RuntimeError):  # of different kinds or shapes: there is no one value
+            columns = zip(*values, strict=True)
+            elements = [_combine(key, list(zip(shares, column, strict=True))) for column in columns]
+            return type(first)(*elements) if hasattr(first, "_fields") else type(first)(elements)
+    except (TypeError, ValueError, KeyError, RuntimeError):  # the values differ in type or shape
         if "output" in key:
-            return values  # of each rank, so that nothing is lost
+            return values  # a list of the ranks' outputs, so that none is lost
     return first
 
 
 def _sum_or_mean(shares: list[BatchShare], values: list[Any]) -> Any:
-    """Return the sum of integers, whether any is true of truths, and the mean of all else, weighted by samples."""
+    """Return the sum of integers, ``any`` of booleans, and the mean, weighted by samples, of all other numbers."""
     first = values[0]
     stacked = np.stack([np.asarray(value) for value in values]) if not isinstance(first, torch.Tensor) else None
     tensor = torch.stack(values) if stacked is None else torch.from_numpy(np.ascontiguousarray(stacked))
@@ -190,5 +199,5 @@ def _sum_or_mean(shares: list[BatchShare], values: list[Any]) -> Any:
 
 
 def _has_rows(is_output: bool, shares: list[BatchShare], lengths: list[int]) -> bool:
-    """Whether values have a row for each sample."""
+    """Whether the values have a row for each sample."""
     return is_output or all(length == share.size for length, share in zip(lengths, shares, strict=True))

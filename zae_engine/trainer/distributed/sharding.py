@@ -1,4 +1,4 @@
-"""Dealing out the batches of a loader to the ranks."""
+"""Sharding: assign the batches of a loader to the ranks."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ if TYPE_CHECKING:
     from .world import World
 
 _EPOCHS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""What samplers were told last."""
+"""The epoch that this module last passed to ``set_epoch`` of a sampler."""
 
 
 class ShardedLoader:
-    """A rank's part of a loader: every batch goes to one rank, none to two.
+    """One rank's share of a loader; each batch belongs to exactly one rank.
 
-    A step takes as many batches from the loader as there are ranks, in the loader's own order, whatever its sampler;
-    rank 0 draws the order and tells the others. What two ranks with batches of ``b`` learn from in one step is what one
-    process learns from with batches of ``2 * b``.
+    A step takes one batch for each rank from the loader, in the order of the loader's sampler. Rank 0 draws the order
+    and broadcasts it. A step of two ranks with batches of ``b`` samples therefore uses the same samples as a step of
+    one process with batches of ``2 * b``.
 
-    Where the loader's batches do not fill the last step, in training the samples that are left are shared out evenly if
-    there are two for each rank, and if they are not batched by a sampler of the user's own; with ``drop_last`` they are
-    left out. A rank that goes empty-grouped in training gets its batch of before once more, to keep in step with the
-    others; nothing is learnt from it and it is not recorded. In testing it gets nothing.
+    The last step may have fewer batches than ranks. In training with torch's own batch sampler, its samples are split
+    evenly, if there are at least two for each rank. With ``drop_last``, training drops them. A rank without samples
+    gets its previous batch again in training, to stay synchronised with the other ranks; this padding batch has no
+    effect on the weights and is not logged. In testing, such a rank gets no batch.
 
-    Batch size, collate function, workers, pinned memory and the like are the loader's. A loader whose sampler knows
-    ranks (``num_replicas`` and ``rank``, as a `torch.utils.data.DistributedSampler`) is dealt out already and used as
-    it is. A loader without an index for each sample (no ``DataLoader``, a subclass that iterates otherwise, an
-    ``IterableDataset``) is run through on every rank, which keeps its part.
+    Batch size, collate function, workers and pinned memory are those of the loader. A loader whose sampler has
+    ``num_replicas`` and ``rank``, like a `torch.utils.data.DistributedSampler`, is already sharded and used unchanged.
+    A loader without an index for each sample (another class than ``DataLoader``, a subclass with its own ``__iter__``,
+    an ``IterableDataset``) is iterated on every rank, and each rank skips the batches of the others.
 
     Parameters
     ----------
     loader : iterable of batches
-        The user's loader. Attributes that are not here are the loader's.
+        The user's loader. Attributes that this class lacks are looked up there.
     world : World
         The ranks.
     is_training : callable
-        Whether the epoch that begins is one of training.
+        Returns whether the epoch that begins is a training epoch.
     epoch : callable, optional
-        The number of the epoch that begins, for samplers that know ranks, unless the user has told them another.
+        Returns the number of the epoch that begins. Distributed samplers get it, unless the user sets their epoch.
     keeps_step : bool, optional
-        Whether an empty-grouped rank gets a batch in testing too, since the strategy needs all ranks for each.
+        Whether a rank without samples gets a padding batch in testing too, since the strategy needs all ranks.
 
     Raises
     ------
     ValueError
-        If the batch sampler cannot be dealt out.
+        If the batch sampler cannot be sharded.
     """
 
     def __init__(
@@ -72,15 +72,14 @@ class ShardedLoader:
         self._is_training = is_training
         self._keeps_step = keeps_step
         self._shares: dict[int, BatchShare] = {}
-        self._knowing = [sampler for sampler in _samplers(loader) if _knows_ranks(sampler)]
-        for sampler in self._knowing:
-            _take_rank(sampler, world)
-        self._shard = (
-            None if self._knowing or not _has_indices(loader) else BatchSamplerShard(loader, world, is_training)
-        )
+        self._distributed_samplers = [sampler for sampler in _samplers(loader) if _is_distributed(sampler)]
+        for sampler in self._distributed_samplers:
+            _set_rank(sampler, world)
+        is_shardable = not self._distributed_samplers and _has_indices(loader)
+        self._shard = BatchSamplerShard(loader, world, is_training) if is_shardable else None
 
     def check_enough(self) -> None:
-        """Raise `ValueError` if training on this loader would take no step, though it has batches."""
+        """Raise `ValueError` if the loader has batches, but too few for a single training step."""
         n_batches, size = length(self.loader), self._world.size
         if n_batches and not length(self):
             raise ValueError(
@@ -88,9 +87,9 @@ class ShardedLoader:
                 f"for one step. Use a smaller batch size or fewer devices."
             )
 
-    def _as_it_is(self) -> Iterator[tuple[BatchShare, Any]]:
+    def _iter_unchanged(self) -> Iterator[tuple[BatchShare, Any]]:
         epoch = self._epoch()
-        for sampler in self._knowing:
+        for sampler in self._distributed_samplers:
             if hasattr(sampler, "set_epoch") and getattr(sampler, "epoch", 0) == _EPOCHS.get(sampler, 0):
                 sampler.set_epoch(epoch)
                 _EPOCHS[sampler] = epoch
@@ -101,26 +100,27 @@ class ShardedLoader:
         n_batches = length(self.loader)
         if n_batches is None:
             raise TypeError(f"{type(self.loader).__name__} has no length")
-        if self._knowing:
+        if self._distributed_samplers:
             return n_batches
-        return _n_steps(n_batches, self._world.size, self._drops_rest)
+        return _n_steps(n_batches, self._world.size, self._drops_incomplete_step)
 
     @property
-    def _drops_rest(self) -> bool:
+    def _drops_incomplete_step(self) -> bool:
         return self._is_training() and _drops_last(self.loader)
 
     def share_of(self, step: int) -> BatchShare:
-        """Return what this rank has of a step of the epoch under way."""
+        """Return this rank's share of a step of the current epoch."""
         return self._shares.get(step, BatchShare(step, 1.0 / self._world.size))
 
     def __iter__(self) -> Iterator[Any]:
         """Yield this rank's batches of one epoch."""
         self._shares = {}
         training, last = self._is_training(), None
-        agrees = training and self._shard is not None and self._shard.loader.collate_fn is not default_collate
+        # The user's collate function may change the number of samples, or return None.
+        has_own_collate = training and self._shard is not None and self._shard.loader.collate_fn is not default_collate
         for step, (share, batch) in enumerate(self._batches()):
-            if agrees:  # the collate function decides how many samples there are, if any
-                share, batch = self._agreed(share, batch, last)
+            if has_own_collate:
+                share, batch = self._with_collated_size(share, batch, last)
             if not training and not share.weight and not self._keeps_step:
                 continue
             self._shares[step] = share
@@ -128,37 +128,37 @@ class ShardedLoader:
             last = batch if batch is not None else last
             yield batch
 
-    def _agreed(self, share: BatchShare, batch: Any, last: Any) -> tuple[BatchShare, Any]:
-        """Return share and batch of a step, by the number of samples that each rank really has."""
-        own = max(rows_of(batch) or 1, 1) if batch is not None and share.weight else 0
-        lacks = batch is None and last is None
-        told = self._world.gather_ints(-1 if lacks else own)
-        total = sum(size for size in told if size > 0)
-        if not total:  # nobody has anything: all pass over it
+    def _with_collated_size(self, share: BatchShare, batch: Any, last: Any) -> tuple[BatchShare, Any]:
+        """Return share and batch of a step, weighted by the number of samples that each rank has after collation."""
+        n_samples = max(rows_of(batch) or 1, 1) if batch is not None and share.weight else 0
+        needs_batch = batch is None and last is None
+        by_rank = self._world.gather_ints(-1 if needs_batch else n_samples)
+        total = sum(n for n in by_rank if n > 0)
+        if not total:  # no rank has samples: all skip the step
             return share, None
-        if -1 in told:
-            given = self._world.broadcast(batch, src=next(rank for rank, size in enumerate(told) if size > 0))
-            last = given if last is None else last
-        return BatchShare(share.step, own / total, own), last if batch is None else batch
+        if -1 in by_rank:
+            padding = self._world.broadcast(batch, src=next(rank for rank, n in enumerate(by_rank) if n > 0))
+            last = padding if last is None else last
+        return BatchShare(share.step, n_samples / total, n_samples), last if batch is None else batch
 
     def _batches(self) -> Iterator[tuple[BatchShare, Any]]:
-        if self._knowing:
-            return self._as_it_is()
-        return self._by_indices(self._shard) if self._shard is not None else self._iter_skipping()
+        if self._distributed_samplers:
+            return self._iter_unchanged()
+        return self._iter_shard(self._shard) if self._shard is not None else self._iter_skipping()
 
-    def _by_indices(self, shard: BatchSamplerShard) -> Iterator[tuple[BatchShare, Any]]:
+    def _iter_shard(self, shard: BatchSamplerShard) -> Iterator[tuple[BatchShare, Any]]:
         batches = iter(shard.loader)
         last = next(batches, None)  # draws the indices, as late as a loop over the loader does
         for share in shard.shares:
             if share.step and share.weight:
                 last = next(batches, None)
             yield share, last
-        for _ in batches:  # nothing is left; this is the loader's own end
+        for _ in batches:  # exhausts the loader, so that its iterator ends as in a loop over the loader
             pass
 
     def _iter_skipping(self) -> Iterator[tuple[BatchShare, Any]]:
         rank, size = self._world.rank, self._world.size
-        set_random_state(self._world.broadcast(random_state()))  # each rank draws the same order
+        set_random_state(self._world.broadcast(random_state()))  # so that each rank draws the same order
         step, group, last = 0, [], None
         for batch in self.loader:
             if batch is None:
@@ -167,7 +167,7 @@ class ShardedLoader:
             if len(group) == size:
                 yield _share_of_group(step, group, rank), group[rank]
                 last, step, group = group[rank], step + 1, []
-        if group and not self._drops_rest:
+        if group and not self._drops_incomplete_step:
             batch = group[rank] if rank < len(group) else (group[0] if last is None else last)
             yield _share_of_group(step, group, rank), batch
 
@@ -178,14 +178,14 @@ class ShardedLoader:
 
 
 class BatchSamplerShard:
-    """A batch sampler: the index lists of one rank, in the order that rank 0 has drawn.
+    """A batch sampler that yields the index lists of one rank, in the order that rank 0 has drawn.
 
     Attributes
     ----------
     loader : torch.utils.data.DataLoader
-        A copy of the user's that takes its indices from here.
+        A copy of the user's loader that takes its indices from this sampler.
     shares : list of BatchShare
-        What the rank has of each step, once an iteration of the loader has begun.
+        The rank's share of each step; set when an iteration of the loader begins.
     """
 
     def __init__(self, loader: DataLoader[Any], world: World, is_training: Callable[[], bool]) -> None:
@@ -194,20 +194,20 @@ class BatchSamplerShard:
         if length(self._sampler) is None:
             raise ValueError(
                 f"The {name.replace('_', ' ')} of the loader, {type(self._sampler).__name__}, has no length, so its "
-                f"batches cannot be dealt out to several processes: all must know how many there are. Give it a "
-                f"__len__, or build it on a torch.utils.data.DistributedSampler, which is used as it is."
+                f"batches cannot be distributed over several processes: all need their number. Give it a __len__, "
+                f"or build it on a torch.utils.data.DistributedSampler, which is used unchanged."
             )
         self._world, self._is_training = world, is_training
         self._drops_last = _drops_last(loader)
-        self._splits = type(self._sampler) is BatchSampler  # a sampler of the user's own has its reasons
+        self._splits = type(self._sampler) is BatchSampler  # batches of the user's own sampler stay whole
         self.shares: list[BatchShare] = []
+        # DataLoader.__setattr__ refuses a new sampler, and a new DataLoader would lose the attributes of a subclass.
         self.loader = copy.copy(loader)
-        # A DataLoader refuses to have its sampler set; but only a copy keeps what a subclass of it adds.
         self.loader.__dict__.update({name: self, "_iterator": None})
 
     def __iter__(self) -> Iterator[Any]:
         training = self._is_training()
-        # Drawn on every rank, so that the random number generators stay in step; what counts is rank 0's.
+        # Every rank draws, so that the random number generators stay synchronised. The draw of rank 0 is used.
         batches = self._world.broadcast(list(self._sampler))
         drops = training and self._drops_last
         assigned = shard_batches(batches, self._world.rank, self._world.size, training and self._splits, drops)
@@ -223,25 +223,25 @@ class BatchSamplerShard:
 def shard_batches(
     batches: list[Any], rank: int, size: int, split_rest: bool, drop_rest: bool
 ) -> list[tuple[BatchShare, Any]]:
-    """Return the index lists that one rank gets, step by step.
+    """Return the index lists of one rank, one for each step.
 
     Parameters
     ----------
     batches : list
-        The batches of an epoch, each a list of indices (or one index, where the loader makes no batches).
+        The batches of an epoch, each a list of indices (or one index, if the loader does not batch).
     rank, size : int
-        Which rank, of how many.
+        The rank, and the number of ranks.
     split_rest : bool
-        Whether the samples of an incomplete last step are shared out evenly, if there are two for each rank.
+        Whether the samples of an incomplete last step are split evenly, if there are at least two for each rank.
     drop_rest : bool
-        Whether they are left out.
+        Whether the samples of an incomplete last step are dropped.
 
     Returns
     -------
     list of (BatchShare, list)
-        A share of weight 0 has indices too, for the rank that needs something to do.
+        A share of weight 0 has indices too, those of a padding batch.
     """
-    dealt = []
+    shares = []
     for step, start in enumerate(range(0, len(batches), size)):
         group = batches[start : start + size]
         is_incomplete = len(group) < size
@@ -250,19 +250,19 @@ def shard_batches(
         are_lists = all(hasattr(batch, "__len__") for batch in group)
         if is_incomplete and split_rest and are_lists:
             rest = list(chain.from_iterable(group))
-            group = _evenly(rest, size) if len(rest) >= 2 * size else group
+            group = _split_evenly(rest, size) if len(rest) >= 2 * size else group
         sizes = [len(batch) if are_lists else 1 for batch in group] + [0] * (size - len(group))
         share = BatchShare(step, sizes[rank] / (sum(sizes) or 1), sizes[rank] if are_lists else None)
-        dealt.append((share, group[rank] if share.weight else group[0]))
-    return dealt
+        shares.append((share, group[rank] if share.weight else group[0]))
+    return shares
 
 
 def rows_of(batch: Any) -> int | None:
-    """Return the number of samples in a batch: the length of the first tensor in it; None if there is none."""
+    """Return the number of samples in a batch: the length of its first tensor; None if it has no tensor."""
     if isinstance(batch, torch.Tensor):
         return batch.shape[0] if batch.dim() else None
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
-    return next((rows for part in parts if (rows := rows_of(part)) is not None), None)
+    elements = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return next((rows for element in elements if (rows := rows_of(element)) is not None), None)
 
 
 def _share_of_group(step: int, group: list[Any], rank: int) -> BatchShare:
@@ -274,10 +274,10 @@ def _share_of_group(step: int, group: list[Any], rank: int) -> BatchShare:
     return BatchShare(step, counts[rank] / total, sizes[rank])
 
 
-def _evenly(indices: list[Any], size: int) -> list[list[Any]]:
-    """Split a list into so many parts whose lengths differ by one at most, the longer ones first."""
-    length, longer = divmod(len(indices), size)
-    ends = [length * n + min(n, longer) for n in range(size + 1)]
+def _split_evenly(indices: list[Any], size: int) -> list[list[Any]]:
+    """Split a list into ``size`` lists whose lengths differ by at most one, the longer lists first."""
+    shortest, n_longer = divmod(len(indices), size)
+    ends = [shortest * n + min(n, n_longer) for n in range(size + 1)]
     return [indices[start:end] for start, end in pairwise(ends)]
 
 
@@ -295,16 +295,16 @@ def _samplers(loader: Any) -> list[Any]:
     return [getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)]
 
 
-def _knows_ranks(sampler: Any) -> bool:
+def _is_distributed(sampler: Any) -> bool:
     return hasattr(sampler, "num_replicas") and hasattr(sampler, "rank")
 
 
-def _take_rank(sampler: Any, world: World) -> None:
-    """Have a sampler that knows ranks give the part of this one; `ValueError` if it was made for another number."""
+def _set_rank(sampler: Any, world: World) -> None:
+    """Set the rank of a distributed sampler; `ValueError` if the sampler is for another number of processes."""
     if sampler.num_replicas != world.size:
         raise ValueError(
             f"The {type(sampler).__name__} of the loader is for num_replicas={sampler.num_replicas}, but there are "
-            f"{world.size} processes. Leave it out: the batches are dealt out by themselves."
+            f"{world.size} processes. Leave it out: the trainer distributes the batches itself."
         )
     sampler.rank = world.rank
 

@@ -1,4 +1,4 @@
-"""The processes that train together."""
+"""World: the processes that train together, their ranks, and what they exchange."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .log_merging import LogTracker
 
 @dataclass
 class World:
-    """The processes that train together, and the place of this one among them.
+    """The processes that train together, and the rank of this process.
 
     Attributes
     ----------
     rank, size : int
-        The number of this process, from 0, and how many there are, on all nodes.
+        The rank of this process, from 0, and the number of processes on all nodes.
     local_rank, local_size : int
-        The same on this node.
+        The rank of this process on its node, and the number of processes there.
     launcher : str
-        Who started the processes: "trainer" (they end with the run), "torchrun", "slurm" or "environment".
+        What started the processes: "trainer" (they end with the run), "torchrun", "slurm" or "environment".
     log_tracker : LogTracker
-        Where the entries of this process's logs belong.
+        Records the share of each log entry of this process.
     """
 
     rank: int
@@ -42,13 +42,13 @@ class World:
         return self.size // self.local_size
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, on all ranks. A picklable object; every rank must call this."""
+        """Return the values of all ranks on all ranks. The value must be picklable; every rank must call this."""
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
     def gather_ints(self, value: int) -> list[int]:
-        """Return the integers of all ranks, on all ranks; every rank must call this."""
+        """Return the integers of all ranks on all ranks; every rank must call this."""
         device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else None
         values = torch.zeros(self.size, dtype=torch.int64, device=device)
         values[self.rank] = value
@@ -56,14 +56,14 @@ class World:
         return [int(number) for number in values.tolist()]
 
     def broadcast(self, value: Any, src: int = 0) -> Any:
-        """Return the value of one rank, on all ranks. A picklable object; every rank must call this."""
+        """Return the value of one rank on all ranks. The value must be picklable; every rank must call this."""
         values = [value]
         dist.broadcast_object_list(values, src=src)
         return values[0]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> World | None:
-        """Return the world that a launcher has put this process into; None if it was started by itself.
+        """Return the world that a launcher has started; None without a launcher.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class World:
         Returns
         -------
         World or None
-            None too where the launcher has started one process only.
+            None also if the launcher has started a single process.
         """
         get = environment.get
         try:
@@ -97,5 +97,5 @@ class World:
 
 
 def is_rank_zero(world: World | None) -> bool:
-    """Whether this process writes files: it is rank 0, or the only one (None)."""
+    """Whether this process writes files: it has rank 0, or is the only process (``world`` is None)."""
     return world is None or world.rank == 0

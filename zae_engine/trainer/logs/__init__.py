@@ -1,1 +1,1 @@
-"""Logs: what steps return, from the first value to the means of an epoch. They know no trainer."""
+"""Logs: the values that steps return, from the first value to the means of an epoch. Nothing here imports a trainer."""

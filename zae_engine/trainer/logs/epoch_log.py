@@ -1,4 +1,4 @@
-"""The log of an epoch: a dict of lists to whoever reads it, and until then as cheap to write as can be."""
+"""Epoch log: a dict of lists that is cheap to write and is filled when it is read."""
 
 from __future__ import annotations
 
@@ -11,35 +11,47 @@ from .value_buffer import ValueBuffer, on_cpu
 
 
 class EpochLog(defaultdict[str, list[Any]]):
-    """What the steps of an epoch returned, a list a key; a defaultdict of lists, which is filled when it is read.
+    """A defaultdict of lists: for each key, what the steps of an epoch returned.
 
-    Until somebody reads it, the values are kept in a `ValueBuffer` for each key. The first reading fills the lists, and
-    until it is cleared they are written to directly, as whoever has read them may hold them.
+    Before the first read, a `ValueBuffer` for each key stores the values. The first read fills the lists. From then on,
+    until the log is cleared, values are appended to the lists directly, since the reader may hold a reference to them.
     """
 
     def __init__(self, default_factory: Any = list, values: Any = ()) -> None:
         super().__init__(default_factory, values)
-        self._series: dict[Any, ValueBuffer] = {}
+        self._buffers: dict[Any, ValueBuffer] = {}
         self._was_read = len(self) > 0
 
     def add(self, key: Any, value: Any) -> None:
-        """Append a value, as `detach_copy` returned it, to the list of a key."""
+        """Append a value to the list of a key.
+
+        Parameters
+        ----------
+        key : hashable
+            The key.
+        value : object
+            What `detach_copy` returned.
+        """
         if self._was_read:
             super().__getitem__(key).append(on_cpu(value))
             return
-        if key not in self._series:
-            super().__setitem__(key, [])  # the key can be seen
-            self._series[key] = ValueBuffer()
-        self._series[key].append(value)
+        if key not in self._buffers:
+            super().__setitem__(key, [])  # for `len`, `in` and iteration over the keys
+            self._buffers[key] = ValueBuffer()
+        self._buffers[key].append(value)
 
     def materialize(self) -> None:
-        """Fill the lists."""
-        series, self._series, self._was_read = self._series, {}, True
-        for key, values in series.items():
-            super().__setitem__(key, values.to_list())
+        """Fill the lists from the buffers."""
+        buffers, self._buffers, self._was_read = self._buffers, {}, True
+        for key, buffer in buffers.items():
+            super().__setitem__(key, buffer.to_list())
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the keys; that it is written in Python keeps ``dict(log)`` from copying what is not filled."""
+        """Iterate over the keys.
+
+        This method exists so that ``dict(log)`` calls the methods of this class. Without it, CPython copies the
+        underlying table, whose lists may not be filled.
+        """
         return super().__iter__()
 
     def clear(self) -> None:
@@ -47,89 +59,91 @@ class EpochLog(defaultdict[str, list[Any]]):
         self.suspend()
 
     def suspend(self) -> Any:
-        """Remove all keys, and return them for `resume`."""
-        aside = (dict(self) if self._was_read else {}, self._series, self._was_read)
+        """Remove all keys, and return the content for `resume`."""
+        content = (dict(self) if self._was_read else {}, self._buffers, self._was_read)
         super().clear()
-        self._series, self._was_read = {}, False
-        return aside
+        self._buffers, self._was_read = {}, False
+        return content
 
-    def resume(self, aside: Any) -> None:
-        """Have what `suspend` returned, and nothing else."""
+    def resume(self, content: Any) -> None:
+        """Replace the content by what `suspend` returned."""
         super().clear()
-        lists, self._series, self._was_read = aside
-        super().update(lists or {key: [] for key in self._series})
+        lists, self._buffers, self._was_read = content
+        super().update(lists or {key: [] for key in self._buffers})
 
     def _zae_assign(self, other: EpochLog) -> None:
-        """Have what another log has, which is empty then."""
+        """Move the content of another log into this one."""
         self.resume(other.suspend())
 
     def __reduce__(self) -> Any:
-        """Travel packed."""
-        return _restored, (
-            {key: ValueBuffer(values) for key, values in self.items()} if self._was_read else self._series,
+        """Pickle the buffers, which take less space than lists of tensors."""
+        return _unpickle, (
+            {key: ValueBuffer(values) for key, values in self.items()} if self._was_read else self._buffers,
         )
 
 
-def _reader(method: Callable[..., Any]) -> Callable[..., Any]:
+def _materializing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that fills the lists before it calls ``method``."""
+
     @wraps(method)
-    def reads(self: EpochLog, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(self: EpochLog, *args: Any, **kwargs: Any) -> Any:
         if not self._was_read:
             self.materialize()
         return method(self, *args, **kwargs)
 
-    return reads
+    return wrapper
 
 
 for _name in (
     *("__getitem__", "get", "items", "values", "copy", "__copy__", "__repr__", "__eq__", "__ne__"),
     *("__setitem__", "__delitem__", "setdefault", "update", "pop", "popitem", "__or__", "__ror__", "__ior__"),
 ):
-    setattr(EpochLog, _name, _reader(getattr(defaultdict, _name)))
+    setattr(EpochLog, _name, _materializing(getattr(defaultdict, _name)))
 
 
 def log_of(trainer: Any, mode: str | None = None) -> defaultdict[str, list[Any]]:
-    """Return the log of a trainer for a mode, by default its present one."""
+    """Return the log of a trainer for a mode, by default its current mode."""
     log: defaultdict[str, list[Any]] = trainer.log_train if (mode or trainer.mode) == "train" else trainer.log_test
     return log
 
 
 def peek(log: Mapping[str, Any]) -> Mapping[str, ValueBuffer]:
-    """Return the values of a log by key, to be looked at only: a `EpochLog` is not filled by it."""
+    """Return the values of a log by key, read-only. The call does not fill an `EpochLog`."""
     if isinstance(log, EpochLog) and not log._was_read:
-        return log._series
+        return log._buffers
     return {key: ValueBuffer(values) for key, values in log.items()}
 
 
 def suspend(log: MutableMapping[str, list[Any]]) -> Any:
-    """Empty a log, and return what was in it for `resume`."""
+    """Empty a log, and return its content for `resume`."""
     if isinstance(log, EpochLog):
         return log.suspend()
-    aside = dict(log)
+    content = dict(log)
     log.clear()
-    return aside
+    return content
 
 
-def resume(log: MutableMapping[str, list[Any]], aside: Any) -> None:
-    """Give a log what `suspend` took out, and nothing else."""
+def resume(log: MutableMapping[str, list[Any]], content: Any) -> None:
+    """Replace the content of a log by what `suspend` returned."""
     if isinstance(log, EpochLog):
-        log.resume(aside)
+        log.resume(content)
     else:
         log.clear()
-        log.update(aside)
+        log.update(content)
 
 
 def replace(log: MutableMapping[str, list[Any]], values: Mapping[str, list[Any]]) -> None:
-    """Give a log other content."""
+    """Replace the content of a log by lists of values."""
     log.clear()
     if not isinstance(log, EpochLog):
         log.update(values)
         return
-    for key, to_list in values.items():
-        for entry in to_list:
+    for key, entries in values.items():
+        for entry in entries:
             log.add(key, entry)
 
 
-def _restored(series: dict[Any, ValueBuffer]) -> EpochLog:
+def _unpickle(buffers: dict[Any, ValueBuffer]) -> EpochLog:
     log = EpochLog()
-    log.resume(({}, series, False))
+    log.resume(({}, buffers, False))
     return log

@@ -1,4 +1,4 @@
-"""torchmetrics of a trainer: fed from what the steps return, computed once an epoch."""
+"""Epoch metrics: update torchmetrics with what the steps return, and compute them once an epoch."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ INPUTS = ("preds", "target")
 
 
 class EpochMetrics:
-    """The metrics of a trainer, with a state of its own for training and for testing.
+    """The metrics of a trainer, with separate states for training and for testing.
 
     Parameters
     ----------
     metrics : mapping of str to torchmetrics.Metric, torchmetrics.MetricCollection, or None
-        What to compute.
+        The metrics to compute.
 
     Raises
     ------
     TypeError
-        If it is none of these.
+        If ``metrics`` is none of these.
 
     Attributes
     ----------
     inputs : frozenset of str
-        The keys of the step's dict that are fed to the metrics, and are no results themselves.
+        The keys of the step's dict that update the metrics. They are not results themselves.
     """
 
     def __init__(self, metrics: Any = None) -> None:
         self._by_mode: dict[str, dict[str, Any]] = {"train": {}, "test": {}}
-        self._of_steps: dict[str, dict[str, Any]] = {"train": {}, "test": {}}
+        self._returned_by_steps: dict[str, dict[str, Any]] = {"train": {}, "test": {}}
         self._update_counts: dict[str, int] = {"train": 0, "test": 0}
         self._warned: set[str] = set()
         self.inputs = frozenset(INPUTS if metrics is not None else ())
@@ -51,18 +51,18 @@ class EpochMetrics:
         return bool(self._by_mode["train"])
 
     def begin(self, mode: str) -> None:
-        """Forget what an epoch of this mode has been fed."""
+        """Reset the metrics of a mode at the start of an epoch."""
         self._update_counts[mode] = 0
         for metric in self._by_mode[mode].values():
             metric.reset()
 
     def state(self, mode: str) -> dict[str, Any]:
-        """Return what the metrics of a mode have been fed in the present epoch."""
+        """Return the state of the metrics of a mode within the current epoch. The keys are a format on disk."""
         members = {name: (dict(member.metric_state), member.update_count) for name, member in self._members(mode)}
         return {"fed": self._update_counts[mode], "members": members}
 
     def load(self, mode: str, state: Mapping[str, Any]) -> None:
-        """Set what `state` returned; metrics that it does not have begin anew."""
+        """Restore what `state` returned, and reset the metrics that it does not contain."""
         self.begin(mode)
         self._update_counts[mode] = int(state["fed"])
         for name, member in self._members(mode):
@@ -85,9 +85,9 @@ class EpochMetrics:
         mode : {"train", "test"}
             The mode.
         inputs : tuple, mapping or None
-            The arguments of ``Metric.update``; None where the step has nothing for them.
+            The arguments of ``Metric.update``; None if the step returned none.
         device : torch.device
-            Where the inputs are.
+            The device of the inputs.
         """
         if inputs is None:
             return
@@ -101,50 +101,50 @@ class EpochMetrics:
                 metric.update(*inputs)
 
     def add_step_metric(self, mode: str, key: str, metric: Any) -> None:
-        """Take a metric that a step returned as a value: computed and reset at the end of the epoch."""
-        self._of_steps[mode][key] = metric
+        """Register a metric that a step returned as a value. It is computed and reset at the end of the epoch."""
+        self._returned_by_steps[mode][key] = metric
 
     def compute(self, mode: str) -> dict[str, Any]:
-        """Return the results of the epoch, over all ranks; a metric of several values gives ``<name>_<key>``."""
+        """Return the results of the epoch over all ranks. A metric of several values gives ``<name>_<key>``."""
         values: dict[str, Any] = {}
         if self and not self._update_counts[mode] and mode not in self._warned:
             self._warned.add(mode)
             warnings.warn(
                 f'{mode}_step returned no "preds" and "target", so the metrics are not computed in {mode} mode. Return '
-                f"both beside the loss, or override metric_inputs(step_dict).",
+                f"both with the loss, or override metric_inputs(step_dict).",
                 stacklevel=2,
             )
-        own = self._by_mode[mode].items() if self._update_counts[mode] else ()
-        returned, self._of_steps[mode] = self._of_steps[mode], {}
-        for name, metric in [*own, *returned.items()]:
+        configured = self._by_mode[mode].items() if self._update_counts[mode] else ()
+        returned, self._returned_by_steps[mode] = self._returned_by_steps[mode], {}
+        for name, metric in [*configured, *returned.items()]:
             value = metric.compute()
             if isinstance(value, Mapping):
-                values.update({f"{name}_{key}": part for key, part in value.items()})
+                values.update({f"{name}_{key}": element for key, element in value.items()})
             else:
                 values[name] = value
         for metric in returned.values():
             metric.reset()
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _to_host(value) for name, value in values.items()}
 
 
 def is_metric(value: Any) -> bool:
-    """Whether this is a metric of torchmetrics, which need not have been imported."""
+    """Whether a value is a metric of torchmetrics. The function does not import torchmetrics."""
     torchmetrics = sys.modules.get("torchmetrics")
     return torchmetrics is not None and isinstance(value, (torchmetrics.Metric, torchmetrics.MetricCollection))
 
 
 def default_inputs(step_dict: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Return the values of ``"preds"`` and ``"target"``; None if the step has not returned both."""
+    """Return the values of ``"preds"`` and ``"target"``; None if the step did not return both."""
     return tuple(step_dict[key] for key in INPUTS) if all(key in step_dict for key in INPUTS) else None
 
 
 def tensors_of(inputs: Any) -> Iterable[Any]:
-    """Return the values of what `EpochMetrics.update` takes."""
+    """Return the values among the arguments of `EpochMetrics.update`."""
     return inputs.values() if isinstance(inputs, Mapping) else inputs
 
 
-def _plain(value: Any) -> Any:
-    """Return a single number as a float, all else on the CPU."""
+def _to_host(value: Any) -> Any:
+    """Return a tensor of one element as a number, and any other tensor on the CPU."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         return value.item() if value.numel() == 1 else value

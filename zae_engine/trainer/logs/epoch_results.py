@@ -1,4 +1,4 @@
-"""What an epoch came to: the means of its log, and its metrics, under the names that loggers and callbacks know."""
+"""Epoch results: the means of an epoch's log and its metrics, under the names that loggers and callbacks use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def epoch_results(
     metrics : mapping of str to number
         The metrics of the epoch.
     left_out : collection of str, optional
-        Keys of the log that are no results.
+        Keys of the log that are not results.
 
     Returns
     -------
@@ -39,18 +39,18 @@ def epoch_results(
     means: dict[str, float] = {}
     for key, logged in peek(log).items():
         if "output" not in str(key) and key not in left_out:
-            with contextlib.suppress(Exception):  # the values are no numbers
+            with contextlib.suppress(Exception):  # raised if the values are not numbers
                 means[str(key)] = mean(logged)
     return {f"{mode}_{key}": value for key, value in merge_metrics(means, to_floats(metrics)).items()}
 
 
 def merge_metrics(means: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return means and metrics together; a metric that is named like a mean is ``<name>_metric``."""
+    """Return means and metrics in one dict. A metric with the name of a mean is called ``<name>_metric``."""
     return {**means, **{f"{key}_metric" if key in means else key: value for key, value in metrics.items()}}
 
 
 def to_floats(values: Mapping[Any, Any]) -> dict[str, float]:
-    """Return the single to_floats among values, as floats; the output of a batch of one is none of them.
+    """Return the scalars among values as floats. Under an "output" key, a tensor of shape (1,) is not a scalar.
 
     Parameters
     ----------
@@ -66,23 +66,23 @@ def to_floats(values: Mapping[Any, Any]) -> dict[str, float]:
 
 
 def scalars(values: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
-    """Return the single to_floats among values for `fetch_scalars`, and whether any is still on a device.
+    """Return the scalars among values, and whether any is a tensor on another device than the CPU.
 
     Parameters
     ----------
     values : mapping
-        What a step returned, as `snapshot` gave it.
+        What a step returned; `detach_copy` has copied the tensors.
 
     Returns
     -------
     tuple of (dict of str to float or torch.Tensor, bool)
-        Floats, but for to_floats on another device than the CPU: these are still there.
+        Floats for values on the CPU, and tensors for values on other devices, for `fetch_scalars`.
     """
     found: dict[str, Any] = {}
     has_tensors = False
     for key, value in values.items():
         if isinstance(value, torch.Tensor) and is_off_cpu(value):
-            if _is_single(key, value) and not value.is_complex():
+            if _is_scalar(key, value) and not value.is_complex():
                 found[str(key)] = value.detach().reshape(())
                 has_tensors = True
         elif (number := _number(key, value)) is not None:
@@ -91,7 +91,7 @@ def scalars(values: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def fetch_scalars(steps: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Return the scalars of several steps as floats; those of one device and dtype are fetched together.
+    """Return the scalars of several steps as floats. One transfer fetches all that share a device and a dtype.
 
     Parameters
     ----------
@@ -101,29 +101,29 @@ def fetch_scalars(steps: list[dict[str, Any]]) -> list[dict[str, float]]:
     Returns
     -------
     list of dict of str to float
-        One a step.
+        One dict a step.
     """
-    places: defaultdict[Any, list[tuple[dict[str, Any], str]]] = defaultdict(list)
+    by_device: defaultdict[Any, list[tuple[dict[str, Any], str]]] = defaultdict(list)
     for values in steps:
         for key, value in values.items():
             if isinstance(value, torch.Tensor):
-                places[value.dtype, value.device].append((values, key))
-    for alike in places.values():
-        to_floats = torch.stack([values[key] for values, key in alike]).tolist()
-        for (values, key), number in zip(alike, to_floats, strict=True):
+                by_device[value.dtype, value.device].append((values, key))
+    for places in by_device.values():
+        numbers = torch.stack([values[key] for values, key in places]).tolist()
+        for (values, key), number in zip(places, numbers, strict=True):
             values[key] = float(number)
     return steps
 
 
-def _is_single(key: Any, value: torch.Tensor) -> bool:
-    """Whether a tensor is one number; the output of a batch of one is not."""
+def _is_scalar(key: Any, value: torch.Tensor) -> bool:
+    """Whether a tensor is one number. The output of a batch of one sample, of shape (1,), is not."""
     return value.dim() == 0 if "output" in str(key) else value.numel() == 1
 
 
 def _number(key: Any, value: Any) -> float | None:
     try:
         if isinstance(value, torch.Tensor):
-            return float(value.detach()) if _is_single(key, value) else None
+            return float(value.detach()) if _is_scalar(key, value) else None
         return float(value) if not isinstance(value, (str, bytes)) else None
-    except Exception:  # whatever it is, it is no number
+    except Exception:  # a value of any type may refuse the conversion; then it is not a number
         return None

@@ -43,9 +43,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the comparison with zae-engine 0.7.6 included."""
+    """Run all tests on two processes, the comparison with zae-engine 0.7.6 included."""
     prepare(session, "tests", extras="[wandb,neptune]")
-    python(session, "-m", "pytest", *session.posargs)
+    python(session, "-m", "pytest", "-n", "2", *session.posargs)
 
 
 @nox.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,19 @@ class Classifier(Trainer):
         x, y = batch
         output = self.model(x)
         return {"loss": F.cross_entropy(output, y), "output": output.argmax(1)}
+
+
+ALONE = ("tests/integration/distributed", "tests/integration/notebooks", "tests/integration/crash_safety")
+"""Tests that start, interrupt or kill processes: two of them at once would take the processors from one another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each file run on one worker of pytest-xdist, so that its fixtures are made once."""
+    root = Path(__file__).parents[1]
+    for item in items:
+        file = item.path.relative_to(root).as_posix()
+        group = "processes" if file.startswith(ALONE) or "kernel" in file else file
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, where Ctrl-C is for others

@@ -13,6 +13,8 @@ import torch
 
 from tests.parity import reference, scenarios
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 SCRIPT = Path(__file__).with_name("run_scenarios.py")
 
 

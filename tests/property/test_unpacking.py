@@ -20,6 +20,8 @@ from zae_engine.trainer import Trainer
 
 from .unpacking import Pair, received
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ import torch
 
 from . import kill_during_save
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 FOLDER_AFTER = ["model.ckpt", "optimizer.zae", "scheduler.zae", "trainer.zae"]
 
 

@@ -13,6 +13,8 @@ import torch
 
 from .cases import CASES
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 MODULE = "tests.integration.distributed.cases"
 ROOT = Path(__file__).parents[3]
 TOLERANCES = {"bf16": 2e-2}  # other batch sizes round differently; float32 agrees to the last digits but one

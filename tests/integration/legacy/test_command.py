@@ -15,6 +15,8 @@ import pytest
 from tests.integration.legacy.conftest import Environment, link_others
 from zae_engine.legacy import fetch
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 FIND = "from zae_engine import legacy; print(legacy.find())"
 
 

@@ -15,6 +15,8 @@ from tests.integration.legacy.conftest import ROOT
 from tests.parity import reference
 from tests.parity.test_parity import differences
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.integration.legacy.conftest import ROOT, Environment
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 HINT = "`python -m zae_engine.legacy install`"
 STATE = """
 import importlib.metadata, importlib.util

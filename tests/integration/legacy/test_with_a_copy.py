@@ -9,6 +9,8 @@ import sys
 from tests.parity import reference
 from zae_engine import legacy
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 
 def test_nothing_is_imported_until_it_is_asked_for(bridged):
     code = """

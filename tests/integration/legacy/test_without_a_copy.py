@@ -8,6 +8,8 @@ import pytest
 
 from zae_engine import legacy
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 HEAVY = "{'lightning', 'pytorch_lightning', 'torchmetrics', 'wandb', 'neptune', 'matplotlib', 'rich', 'zae_lightning'}"
 TRY = """
 import importlib, importlib.util, json, sys

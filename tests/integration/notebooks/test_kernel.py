@@ -11,6 +11,8 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 SETUP = """
 import gc, threading, time, torch
 from torch.utils.data import DataLoader, TensorDataset

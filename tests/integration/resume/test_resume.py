@@ -10,6 +10,8 @@ import pytest
 
 from .resume_scenarios import NAMES
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):

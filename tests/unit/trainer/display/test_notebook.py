@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
+
 SETUP = """
 import torch
 from torch.utils.data import DataLoader, TensorDataset

@@ -121,9 +121,9 @@ def test_a_result_that_comes_too_late_is_discarded():
         return "late"
 
     with pytest.raises(TimeoutError):
-        ours._within(0.05, slow, discard=lambda result: discarded.set() if result == "late" else None)
+        ours._call_with_timeout(0.05, slow, discard=lambda result: discarded.set() if result == "late" else None)
     release.set()
     assert discarded.wait(10)
-    assert ours._within(5, lambda: "in time") == "in time"
+    assert ours._call_with_timeout(5, lambda: "in time") == "in time"
     with pytest.raises(ZeroDivisionError):
-        ours._within(5, lambda: 1 / 0)
+        ours._call_with_timeout(5, lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""What must hold before a run and after a step; each failure says what was wrong and what to do."""
+"""Checks: conditions before a run and after a step. Each error says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _SET_BY_TRAINER = {
     "accelerator": "give the trainer a device",
     "devices": "give the trainer a device, or a list of them with MultiGPUAddon",
     "num_nodes": "start the script on all nodes with torchrun or srun; their number is found",
-    "callbacks": "give callbacks=[...] beside it, or append to trainer.callbacks",
-    "logger": "give loggers=[...] beside it, or append to trainer.loggers",
+    "callbacks": "give callbacks=[...] to the trainer, or append to trainer.callbacks",
+    "logger": "give loggers=[...] to the trainer, or append to trainer.loggers",
 }
 
 
 def mode(value: Any) -> str:
-    """Return the mode if it is "train" or "test", else raise `ValueError`."""
+    """Return a mode; raise `ValueError` unless it is "train" or "test"."""
     if value not in MODES:
         raise ValueError(f'Unexpected mode {value!r}: accepted are "train" and "test".')
     return str(value)
 
 
 def epoch_count(n_epoch: Any) -> int:
-    """Return the number of epochs as an int; `TypeError` if it is no integer, `ValueError` if negative."""
+    """Return the number of epochs as an int; raise `TypeError` if it is no integer, `ValueError` if it is negative."""
     try:
         count = operator.index(n_epoch)
     except TypeError:
@@ -46,7 +46,7 @@ def epoch_count(n_epoch: Any) -> int:
 
 
 def loader(value: Any, name: str, n_epoch: int = 1) -> None:
-    """Raise `TypeError` unless ``value`` yields batches, as often as there are epochs."""
+    """Raise `TypeError` unless ``value`` yields batches in each of ``n_epoch`` epochs."""
     if isinstance(value, Dataset) and not hasattr(value, "batch_size"):
         raise TypeError(
             f"{name} is a dataset ({type(value).__name__}), which yields samples, not batches. "
@@ -73,11 +73,11 @@ def require_model(trainer: TrainerProtocol) -> None:
 
 
 def check_trainable(trainer: TrainerProtocol) -> None:
-    """Raise `ValueError` if the optimizer or the scheduler can be seen to have no effect on anything here."""
+    """Raise `ValueError` if the optimizer has none of the trainer's parameters, or the scheduler another optimizer."""
     optimizer, scheduler = trainer.optimizer, trainer.scheduler
     if is_torch_optimizer(optimizer) and isinstance(trainer.model, torch.nn.Module):
-        held, own = _held(optimizer), {id(p) for p in trainer.model.parameters()}
-        if own and not own & held and not _others(trainer) & held:
+        optimized, of_model = _optimized_parameters(optimizer), {id(p) for p in trainer.model.parameters()}
+        if of_model and not of_model & optimized and not _held_parameters(trainer) & optimized:
             raise ValueError(
                 f"The optimizer ({type(optimizer).__name__}) holds none of the model's parameters, so training would "
                 f"change nothing. Build it from the model that the trainer has: "
@@ -85,8 +85,8 @@ def check_trainable(trainer: TrainerProtocol) -> None:
             )
     bound: Any = getattr(scheduler, "optimizer", None)
     if is_torch_optimizer(bound) and is_torch_optimizer(optimizer) and bound is not optimizer:
-        known = any(value is bound for value in [*vars(trainer).values(), *vars(optimizer).values()])
-        if not known and not _held(bound) & _held(optimizer):
+        is_held = any(value is bound for value in [*vars(trainer).values(), *vars(optimizer).values()])
+        if not is_held and not _optimized_parameters(bound) & _optimized_parameters(optimizer):
             raise ValueError(
                 f"The scheduler ({type(scheduler).__name__}) is bound to another optimizer ({type(bound).__name__}) "
                 f"than the trainer's ({type(optimizer).__name__}), so it would change nothing. Build it from the "
@@ -94,12 +94,12 @@ def check_trainable(trainer: TrainerProtocol) -> None:
             )
 
 
-def _held(optimizer: Optimizer) -> set[int]:
+def _optimized_parameters(optimizer: Optimizer) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
-def _others(trainer: TrainerProtocol) -> set[int]:
-    """Return the parameters that a trainer holds beside its model: of other modules, and tensors by themselves."""
+def _held_parameters(trainer: TrainerProtocol) -> set[int]:
+    """Return the ids of the parameters of all modules in a trainer's attributes, and of the tensors there."""
     found = set()
     for value in held_values(trainer):
         if isinstance(value, torch.nn.Module):
@@ -110,7 +110,15 @@ def _others(trainer: TrainerProtocol) -> set[int]:
 
 
 def lightning_arguments(value: Any) -> dict[str, Any]:
-    """Return arguments for ``L.Trainer`` as a dict of their own (None: no arguments), else raise `TypeError`."""
+    """Return a new dict of arguments for ``L.Trainer`` (None means no arguments).
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is not a dict with names as keys.
+    ValueError
+        If the trainer itself sets one of the arguments.
+    """
     if value is None:
         return {}
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -125,20 +133,26 @@ def lightning_arguments(value: Any) -> dict[str, Any]:
 
 
 def parts(own: Any, given: Any) -> Any:
-    """Return a list of Lightning's parts with those that the user has given, one or several, at its end."""
+    """Return a list of callbacks or loggers, followed by the user's argument: one object, or several.
+
+    Raises
+    ------
+    TypeError
+        If the argument contains a class, or ``own`` is not a list.
+    """
     if given is None:
         return own
     given = list(given) if isinstance(given, (list, tuple)) else [given]
-    wrong = [part for part in given if isinstance(part, type)]
-    if wrong:
-        raise TypeError(f"{wrong[0].__name__} is a class; give an instance of it, {wrong[0].__name__}(...).")
+    classes = [value for value in given if isinstance(value, type)]
+    if classes:
+        raise TypeError(f"{classes[0].__name__} is a class; give an instance of it, {classes[0].__name__}(...).")
     if not isinstance(own, list):
-        raise TypeError(f"The subclass has {own!r} in place of the list that Lightning's parts are appended to.")
+        raise TypeError(f"The subclass has {own!r} in place of the list of callbacks or loggers.")
     return own + given
 
 
 def has_no_lazy_parameters(trainer: TrainerProtocol) -> None:
-    """Raise `ValueError` if the model has parameters that only a first batch gives a shape."""
+    """Raise `ValueError` if the model has uninitialized lazy parameters."""
     model = trainer.model
     lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
     if lazy:
@@ -149,7 +163,7 @@ def has_no_lazy_parameters(trainer: TrainerProtocol) -> None:
 
 
 def require_optimizer(trainer: TrainerProtocol) -> None:
-    """Raise `ValueError` if there is no optimizer to train with, `TypeError` if it is none."""
+    """Raise `ValueError` if the trainer has no optimizer, `TypeError` if it is of another type."""
     optimizer = trainer.optimizer
     if optimizer is not None and not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):
         raise TypeError(
@@ -163,7 +177,7 @@ def require_optimizer(trainer: TrainerProtocol) -> None:
 
 
 def enough_iterations(total_iters: int, needed: int) -> None:
-    """Raise `ValueError` if a scheduler that is stepped per batch ends before the run does."""
+    """Raise `ValueError` if a scheduler that is stepped once a batch has fewer steps than the run."""
     if total_iters < needed:
         raise ContractError(
             f'The "total_iters" {total_iters} of the scheduler is insufficient: with scheduler_step_on_batch=True this '
@@ -172,14 +186,14 @@ def enough_iterations(total_iters: int, needed: int) -> None:
 
 
 def train_output(output: Any) -> Mapping[str, Any]:
-    """Return what `train_step` returned if it can be trained on.
+    """Return what `train_step` returned, after checking its loss.
 
     Raises
     ------
     TypeError
-        If it is no dict, or its loss is no tensor.
+        If ``output`` is not a dict, or its loss is not a tensor.
     ValueError
-        If it has no "loss", or the loss has several elements or no gradient.
+        If ``output`` has no "loss", or the loss has several elements or no gradient function.
     """
     step_dict: Mapping[str, Any] = step_output(output, "train_step")
     if "loss" not in step_dict:
@@ -207,7 +221,7 @@ def train_output(output: Any) -> Mapping[str, Any]:
 
 
 def metrics(value: Any) -> Mapping[str, Any]:
-    """Return what `metric_on_epoch_end` returned as a mapping (None: nothing), else raise `TypeError`."""
+    """Return what `metric_on_epoch_end` returned; an empty mapping for None, `TypeError` for other types."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -219,7 +233,7 @@ def metrics(value: Any) -> Mapping[str, Any]:
 
 
 def step_output(output: Any, name: str) -> Any:
-    """Return what a step returned if it is a mapping, else raise `TypeError`."""
+    """Return what a step returned; raise `TypeError` unless it is a mapping."""
     if not isinstance(output, Mapping) and not hasattr(output, "items"):
         raise TypeError(
             f"{name} returned {type(output).__name__}, but a dict is needed, such as "

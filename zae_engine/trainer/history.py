@@ -1,4 +1,4 @@
-"""The history of a trainer: what every epoch of every run came to, and the loss of every step."""
+"""History: a record of every epoch of every run, and the loss of every step."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ MODES = ("train", "test")
 
 
 class History(Sequence[Record]):
-    """A record for each epoch that was trained, over all runs, and the loss of each step.
+    """A record for each finished training epoch, over all runs, and the loss of each step.
 
-    It is read like a list of dicts; with a name in place of a number, like a table's column. A record holds
+    The history is a sequence of dicts, one for each epoch. Indexed with a name, it returns a column: the value of that
+    name in every record. A record contains
 
-    - ``"epoch"``, from 1, and ``"steps"``, the number of training steps up to its end;
-    - ``"train_<key>"`` and ``"test_<key>"``, the mean of each key that the steps returned and each metric that is a
-      number, ``"test_..."`` only where there was a validation;
-    - ``"lr"``, the learning rate of its last step, and ``"seconds"``, the time that it took, validation included;
-    - ``"best"``, whether `check_better` called it better than all before.
+    - ``"epoch"``, from 1, and ``"steps"``, the number of training steps up to the end of the epoch;
+    - ``"train_<key>"`` and ``"test_<key>"``: the mean of each key that the steps returned, and each metric that is a
+      number; ``"test_<key>"`` only after a validation;
+    - ``"lr"``, the learning rate of the last step, and ``"seconds"``, the duration of the epoch with its validation;
+    - ``"best"``, whether `check_better` returned True for the epoch.
 
-    An epoch that was broken off has no record, but its steps have their losses.
+    An interrupted epoch has no record, but the losses of its steps are stored.
 
     Attributes
     ----------
@@ -68,14 +69,14 @@ class History(Sequence[Record]):
     def __getitem__(self, index: str) -> list[Any]: ...
 
     def __getitem__(self, index: int | slice | str) -> Any:
-        """Return a record by its place, records by a slice, or by a name its value in every record (None: not there).
+        """Return a record by its index, records by a slice, or the values of a name in all records (None if missing).
 
         Raises
         ------
         KeyError
             If no record has a value of that name.
         IndexError
-            If there is no such record.
+            If the index is out of range.
         """
         if not isinstance(index, str):
             return self._records[index]
@@ -94,7 +95,7 @@ class History(Sequence[Record]):
             return NotImplemented
         return self._records == other._records and all(self.steps(mode) == other.steps(mode) for mode in MODES)
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # a mutable object
 
     def __repr__(self) -> str:
         if not self._records:
@@ -103,7 +104,7 @@ class History(Sequence[Record]):
         return f"History({len(self)} epochs, {len(self.losses['train'])} steps, last: {last})"
 
     def keys(self) -> list[str]:
-        """Return the names of all values, in the order in which they came up."""
+        """Return the names of all values, in the order of their first occurrence."""
         return list(dict.fromkeys(key for record in self._records for key in record))
 
     def steps(self, mode: str = "train") -> list[float]:
@@ -112,12 +113,13 @@ class History(Sequence[Record]):
         Parameters
         ----------
         mode : {"train", "test"}, optional
-            Whose, by default "train".
+            The mode of the steps, by default "train".
 
         Returns
         -------
         list of float
-            One a step, over all runs; the mean of a loss of several numbers, ``nan`` for one that is no number.
+            One loss for each step, over all runs: the mean of a loss of several numbers, ``nan`` for a loss that is not
+            a number.
         """
         if mode not in self.losses:
             raise ValueError(f'Unexpected mode {mode!r}: accepted are "train" and "test".')
@@ -133,12 +135,12 @@ class History(Sequence[Record]):
         Parameters
         ----------
         key : str, optional
-            The value that shall be lowest; by default the latest epoch that `check_better` called better.
+            The name of the value to minimise; by default the latest epoch for which `check_better` returned True.
 
         Raises
         ------
         ValueError
-            If there is no such epoch.
+            If no epoch qualifies.
         KeyError
             If no epoch has a value of that name.
         """
@@ -160,19 +162,19 @@ class History(Sequence[Record]):
         self._records.append(dict(record))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all records and losses."""
         self.assign(History())
 
     def assign(self, other: History) -> None:
-        """Become what another history is; lists of losses that were handed out stay the same objects."""
+        """Replace the content by that of another history. Lists of losses that were returned stay the same objects."""
         self._records[:] = other._records
-        for mode, series in self.losses.items():
-            series.assign(other.losses[mode])
+        for mode, buffer in self.losses.items():
+            buffer.assign(other.losses[mode])
 
-    # Elsewhere
+    # Export
 
     def to_frame(self) -> Any:
-        """Return the records as a ``pandas.DataFrame``, a row an epoch, indexed by the epoch.
+        """Return the records as a ``pandas.DataFrame`` with one row for each epoch, indexed by the epoch.
 
         Raises
         ------
@@ -190,24 +192,24 @@ class History(Sequence[Record]):
         return frame.set_index("epoch") if "epoch" in frame else frame
 
     def save(self, filename: str | os.PathLike[str]) -> None:
-        """Write the history as JSON, at once or not at all.
+        """Write the history as JSON, completely or not at all.
 
         Parameters
         ----------
         filename : path
-            The file. Numbers that are not finite are written as ``NaN`` and ``Infinity``, as Python reads them.
+            The file. Numbers that are not finite are written as ``NaN`` and ``Infinity``, which Python's `json` reads.
         """
         content = {
             "format": _FORMAT,
             "epochs": self._records,
             "losses": {mode: self.steps(mode) for mode in MODES},
         }
-        text = json.dumps(content, default=_plain)
+        text = json.dumps(content, default=_to_json)
         atomic_write(filename, lambda file: file.write(text.encode()))
 
     @classmethod
     def load(cls, filename: str | os.PathLike[str]) -> History:
-        """Read what `save` wrote.
+        """Read a history that `save` wrote.
 
         Parameters
         ----------
@@ -217,12 +219,12 @@ class History(Sequence[Record]):
         Returns
         -------
         History
-            A new one; its losses are float64.
+            A new history. Its losses are float64.
 
         Raises
         ------
         ValueError
-            If the file is none of a history.
+            If the file is not a history.
         """
         with open(filename, "rb") as file:
             data = file.read()
@@ -246,14 +248,14 @@ class History(Sequence[Record]):
         return history
 
     def plot(self, keys: str | Sequence[str] | None = None, ax: Any = None) -> Figure:
-        """Plot the curves of all epochs: train and test together, the best epoch marked, the learning rate beneath.
+        """Plot the curves of all epochs: train and test in one panel, the best epoch marked, the learning rate below.
 
         Parameters
         ----------
         keys : str or list of str, optional
-            What to plot, ``"loss"`` or ``["loss", "acc"]``; by default everything.
+            The quantities to plot, ``"loss"`` or ``["loss", "acc"]`` for instance; by default all.
         ax : matplotlib.axes.Axes, or list of these, optional
-            Where to draw, one for each key; by default a new figure.
+            The axes to draw on, one for each key; by default a new figure.
 
         Returns
         -------
@@ -265,7 +267,7 @@ class History(Sequence[Record]):
         ModuleNotFoundError
             If matplotlib is not installed.
         KeyError
-            If there is nothing of that name.
+            If no epoch has a quantity of that name.
         """
         from .plotting import plot
 
@@ -279,8 +281,8 @@ def _float(value: Any) -> float:
         return math.nan
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold of a value that a user has added."""
+def _to_json(value: Any) -> Any:
+    """Return a value that the user has added in a type that JSON supports."""
     if isinstance(value, torch.Tensor) or hasattr(value, "tolist"):
         return value.tolist()
     return str(value)

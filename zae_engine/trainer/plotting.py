@@ -1,4 +1,4 @@
-"""Pictures of a history: curves with matplotlib, and a line of text where there is no window."""
+"""Plotting: the curves of a history with matplotlib, and as a line of text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_PLOTTED = ("epoch", "steps", "lr", "seconds", "best")
 
 
 class HistoryLike(Protocol):
-    """What a plot reads of a history; `zae_engine.trainer.history.History` implements it."""
+    """The attributes of a history that a plot reads; `zae_engine.trainer.history.History` implements it."""
 
     @property
     def losses(self) -> Mapping[str, Any]:
@@ -44,22 +44,23 @@ def plot(history: HistoryLike, keys: str | Sequence[str] | None = None, ax: Any 
     Parameters
     ----------
     history : History
-        What to plot.
+        The history.
     keys : str or list of str, optional
-        The quantities; by default all.
+        The quantities to plot; by default all.
     ax : matplotlib.axes.Axes, or list of these, optional
-        Where to draw, one for each key.
+        The axes to draw on, one for each key.
     figure : matplotlib.figure.Figure, optional
-        A figure to draw anew.
+        A figure to clear and draw on; by default a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
         The figure.
     """
-    chosen = _chosen(history, keys)
+    chosen = _select_quantities(history, keys)
     if ax is not None:
-        return _into(list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel()), history, chosen, keys is not None)
+        given = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
+        return _draw_on(given, history, chosen, needs_all=keys is not None)
     rates = [value for value in _column(history, "lr") if not math.isnan(value)]
     n_rows = max(len(chosen), 1) + bool(rates)
     heights = [3.0] * max(len(chosen), 1) + [1.2] * bool(rates)
@@ -69,32 +70,32 @@ def plot(history: HistoryLike, keys: str | Sequence[str] | None = None, ax: Any 
     figure.set_size_inches(7.0, 0.8 + 0.85 * sum(heights))
     axes = np.atleast_1d(figure.subplots(n_rows, 1, sharex=True, height_ratios=heights))
     for axis, key in zip(axes, chosen, strict=False):
-        _curves(axis, history, key)
+        _draw_curves(axis, history, key)
     if not chosen:
         axes[0].text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axes[0].transAxes)
     if rates:
-        _rate(axes[-1], history)
+        _draw_learning_rate(axes[-1], history)
     axes[-1].set_xlabel("epoch")
     figure.align_ylabels(axes)
-    if pyplot is not None and figure.canvas.required_interactive_framework is None:  # there is no window
-        pyplot.close(figure)  # a notebook would show it twice, and a script keep it for good
+    if pyplot is not None and figure.canvas.required_interactive_framework is None:  # the backend opens no window
+        pyplot.close(figure)  # otherwise a notebook shows the figure twice, and a script keeps it in memory
     returned: Figure = figure
     return returned
 
 
-def _into(axes: list[Any], history: HistoryLike, keys: list[str], all_of_them: bool) -> Figure:
-    """Draw on axes of the user's own."""
-    if all_of_them and len(axes) < len(keys):
+def _draw_on(axes: list[Any], history: HistoryLike, keys: list[str], needs_all: bool) -> Figure:
+    """Draw on the user's axes; raise `ValueError` if all keys are needed and the axes are too few."""
+    if needs_all and len(axes) < len(keys):
         raise ValueError(f"{len(axes)} axes are given for {len(keys)} keys; give one for each.")
     for axis, key in zip(axes, keys, strict=False):
-        _curves(axis, history, key)
+        _draw_curves(axis, history, key)
         axis.set_xlabel("epoch")
     figure: Figure = axes[0].figure
     return figure
 
 
 def quantities(history: HistoryLike) -> list[str]:
-    """Return what can be plotted: the names in a history without ``train_`` and ``test_``, the loss first."""
+    """Return the plottable quantities: the names in a history without ``train_`` and ``test_``, loss first."""
     names = [key.removeprefix("train_").removeprefix("test_") for key in history.keys() if key not in _NOT_PLOTTED]  # noqa: SIM118
     names = [name for name in dict.fromkeys(names) if any(_has_numbers(history, mode, name) for mode in _COLOURS)]
     if not names and len(history.losses["train"]):
@@ -104,12 +105,12 @@ def quantities(history: HistoryLike) -> list[str]:
 
 def line(history: HistoryLike, width: int = 30) -> str:
     """Return the losses of all epochs as one line of text, such as ``train_loss █▅▃▂▁ 0.31``."""
-    parts = []
+    texts = []
     for mode in _COLOURS:
         values = [value for value in _column(history, f"{mode}_loss") if math.isfinite(value)]
         if values:
-            parts.append(f"{mode}_loss {_bars(values[-width:])} {values[-1]:.4g}")
-    return "   ".join(parts)
+            texts.append(f"{mode}_loss {_bars(values[-width:])} {values[-1]:.4g}")
+    return "   ".join(texts)
 
 
 def _bars(values: Sequence[float]) -> str:
@@ -118,10 +119,10 @@ def _bars(values: Sequence[float]) -> str:
     return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
-def _curves(axis: Any, history: HistoryLike, key: str) -> None:
+def _draw_curves(axis: Any, history: HistoryLike, key: str) -> None:
     epochs = _column(history, "epoch")
     if key == "loss":
-        _steps(axis, history)
+        _draw_step_losses(axis, history)
     for mode, colour in _COLOURS.items():
         if _has_numbers(history, mode, key):
             marker = "o" if len(history) <= 40 else None
@@ -140,46 +141,48 @@ def _curves(axis: Any, history: HistoryLike, key: str) -> None:
     axis.grid(True, alpha=0.25)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize="small")
-    _whole_numbers(axis)
+    _use_integer_ticks(axis)
 
 
-def _steps(axis: Any, history: HistoryLike) -> None:
-    """Draw the losses of the training steps behind the epochs, smoothed, on the epochs' scale."""
+def _draw_step_losses(axis: Any, history: HistoryLike) -> None:
+    """Draw the smoothed losses of the training steps behind the curves, on the epochs' axis."""
     losses = np.asarray(history.steps("train"), dtype=float)
     if len(losses) < 8:
         return
-    ends = np.asarray([0.0, *_column(history, "steps")])
-    numbers = np.asarray([0.0, *_column(history, "epoch")])
-    places = np.arange(1, len(losses) + 1, dtype=float)
-    known = np.isfinite(ends)
-    x = np.interp(places, ends[known], numbers[known])
-    beyond = places > ends[known][-1]  # of an epoch that was broken off, or is under way
-    per_epoch = np.diff(ends[known])[-1] if known.sum() > 1 else len(losses)
-    x[beyond] = numbers[known][-1] + (places[beyond] - ends[known][-1]) / max(per_epoch, 1.0)
-    smooth = _smoothed(losses, max(len(losses) // 100, 5))
+    last_steps = np.asarray([0.0, *_column(history, "steps")])
+    epochs = np.asarray([0.0, *_column(history, "epoch")])
+    steps = np.arange(1, len(losses) + 1, dtype=float)
+    is_finite = np.isfinite(last_steps)
+    last_steps, epochs = last_steps[is_finite], epochs[is_finite]
+    x = np.interp(steps, last_steps, epochs)
+    is_unfinished = steps > last_steps[-1]  # steps of an interrupted epoch, or of the current one
+    per_epoch = np.diff(last_steps)[-1] if len(last_steps) > 1 else len(losses)
+    x[is_unfinished] = epochs[-1] + (steps[is_unfinished] - last_steps[-1]) / max(per_epoch, 1.0)
+    smooth = _smooth(losses, max(len(losses) // 100, 5))
     every = max(len(losses) // 2000, 1)
     axis.plot(
         x[::every], smooth[::every], color=_COLOURS["train"], alpha=0.3, linewidth=1, label="train steps, smoothed"
     )
     finite = smooth[np.isfinite(smooth)]
-    if len(finite) > 20 and len(history):  # the first steps shall not press all else flat
-        shown = [v for mode in _COLOURS for v in _column(history, f"{mode}_loss") if math.isfinite(v)]
-        low, high = min([*shown, np.quantile(finite, 0.01)]), max([*shown, np.quantile(finite, 0.99)])
+    if len(finite) > 20 and len(history):  # the high losses of the first steps do not determine the scale
+        epoch_losses = [v for mode in _COLOURS for v in _column(history, f"{mode}_loss") if math.isfinite(v)]
+        low = min([*epoch_losses, np.quantile(finite, 0.01)])
+        high = max([*epoch_losses, np.quantile(finite, 0.99)])
         if high > low:
             axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
-def _smoothed(values: Any, width: int) -> Any:
-    """Return the mean of each value and those before it, of so many at most; ``nan`` is left out."""
-    known = np.isfinite(values)
-    sums = np.cumsum(np.where(known, values, 0.0))
-    counts = np.cumsum(known)
+def _smooth(values: Any, width: int) -> Any:
+    """Return the moving average over the last ``width`` values at most, without those that are not finite."""
+    is_finite = np.isfinite(values)
+    sums = np.cumsum(np.where(is_finite, values, 0.0))
+    counts = np.cumsum(is_finite)
     sums[width:], counts[width:] = sums[width:] - sums[:-width].copy(), counts[width:] - counts[:-width].copy()
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums / counts
 
 
-def _rate(axis: Any, history: HistoryLike) -> None:
+def _draw_learning_rate(axis: Any, history: HistoryLike) -> None:
     rates = _column(history, "lr")
     axis.step(_column(history, "epoch"), rates, where="mid", color="0.35")
     axis.set_ylabel("learning rate")
@@ -189,23 +192,23 @@ def _rate(axis: Any, history: HistoryLike) -> None:
         axis.set_yscale("log")
     else:
         axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
-    _whole_numbers(axis)
+    _use_integer_ticks(axis)
 
 
-def _whole_numbers(axis: Any) -> None:
+def _use_integer_ticks(axis: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _chosen(history: HistoryLike, keys: str | Sequence[str] | None) -> list[str]:
-    there = quantities(history)
+def _select_quantities(history: HistoryLike, keys: str | Sequence[str] | None) -> list[str]:
+    available = quantities(history)
     if keys is None:
-        return there
+        return available
     chosen = [keys] if isinstance(keys, str) else list(keys)
     for key in chosen:
-        if key not in there:
-            raise KeyError(f"There is nothing to plot as {key!r}; there are {', '.join(there) or 'no epochs'}.")
+        if key not in available:
+            raise KeyError(f"There is nothing to plot as {key!r}; there are {', '.join(available) or 'no epochs'}.")
     return chosen
 
 

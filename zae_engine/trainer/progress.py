@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 
 class ProgressChecker:
-    """Count the epochs and steps of a trainer, over all its runs. Both counts start at 1.
+    """The number of the next step and of the next epoch, over all runs of a trainer. Both start at 1.
 
-    A step is one batch, trained or tested; an epoch is one finished training epoch of `Trainer.run`.
+    A step is one trained or tested batch. An epoch is one training epoch of `Trainer.run`.
 
     Examples
     --------
@@ -23,23 +23,23 @@ class ProgressChecker:
         self.__epoch = 1
 
     def update_step(self) -> None:
-        """Count one step more."""
+        """Count a step."""
         self.__step += 1
 
     def update_epoch(self) -> None:
-        """Count one epoch more."""
+        """Count an epoch."""
         self.__epoch += 1
 
     def get_step(self) -> int:
-        """Return the step that comes next: 1 before the first batch."""
+        """Return the number of the next step: 1 before the first batch."""
         return self.__step
 
     def get_epoch(self) -> int:
-        """Return the epoch that comes next: 1 before the first one is finished."""
+        """Return the number of the current or next epoch: 1 until the first epoch is finished."""
         return self.__epoch
 
     def init_state(self) -> None:
-        """Set both counts back to 1."""
+        """Reset both counts to 1."""
         self.__step = 1
         self.__epoch = 1
 
@@ -53,7 +53,12 @@ class ProgressChecker:
         Parameters
         ----------
         state_dict : mapping
-            ``"step"`` and ``"epoch"``, those that come next: 1 or more.
+            The numbers of the next ``"step"`` and ``"epoch"``, 1 or more.
+
+        Raises
+        ------
+        ValueError
+            If a number is less than 1.
         """
         step, epoch = int(state_dict["step"]), int(state_dict["epoch"])
         if step < 1 or epoch < 1:

@@ -1,1 +1,1 @@
-"""Checkpoint: the state of a trainer as plain values, and a trainer restored from it."""
+"""Checkpoint: write the state of a trainer as plain values, and restore a trainer from it."""

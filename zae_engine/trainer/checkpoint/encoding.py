@@ -1,4 +1,4 @@
-"""Values as files may hold them: tensors, numbers, text and containers, which are read without running anything."""
+"""Encoding: turn values into tensors, numbers, text and containers, which are loaded without running code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIMPLE = (type(None), bool, int, float, complex, str, bytes)
 
 
 def encode(value: Any) -> Any:
-    """Return a value in terms of what ``torch.load(..., weights_only=True)`` reads.
+    """Return a value in the types that ``torch.load(..., weights_only=True)`` accepts.
 
     Parameters
     ----------
@@ -24,12 +24,12 @@ def encode(value: Any) -> Any:
     Returns
     -------
     object
-        For `decode`. Tensors are detached and on the CPU, but not copied.
+        The argument of `decode`. Tensors are detached and on the CPU, but not copied.
 
     Raises
     ------
     TypeError
-        If there is anything else in it.
+        If the value is or contains an object of another type.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
@@ -43,47 +43,47 @@ def encode(value: Any) -> Any:
         return {_TAG: "array", "dtype": value.dtype.str, "shape": list(value.shape), "data": value.tobytes()}
     if isinstance(value, PurePath):
         return {_TAG: "path", "data": str(value)}
-    if isinstance(value, (bool, int, float, str)):  # of a subclass, an enumeration for instance
-        return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
+    if isinstance(value, (bool, int, float, str)):  # an instance of a subclass, of an enumeration for instance
+        return next(base(value) for base in (bool, int, float, str) if isinstance(value, base))
     if isinstance(value, Mapping):
-        return {_key(key): encode(part) for key, part in value.items()}
+        return {_encode_key(key): encode(element) for key, element in value.items()}
     if isinstance(value, tuple):
-        return tuple(encode(part) for part in value)
+        return tuple(encode(element) for element in value)
     if isinstance(value, list):
-        return [encode(part) for part in value]
+        return [encode(element) for element in value]
     if isinstance(value, (set, frozenset)):
-        return {_TAG: "set", "data": [encode(part) for part in value]}
+        return {_TAG: "set", "data": [encode(element) for element in value]}
     raise TypeError(f"a {type(value).__name__} is no plain value")
 
 
 def decode(value: Any) -> Any:
-    """Return what `encode` was given."""
+    """Return the value that `encode` encoded. Paths become strings, and subclasses of containers their base class."""
     if isinstance(value, dict):
         if _TAG in value:
-            return _tagged(value)
-        return {key: decode(part) for key, part in value.items()}
+            return _decode_tagged(value)
+        return {key: decode(element) for key, element in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(decode(part) for part in value)
+        return type(value)(decode(element) for element in value)
     return value
 
 
-def _key(key: Any) -> Any:
+def _encode_key(key: Any) -> Any:
     if isinstance(key, tuple):
-        return tuple(_key(part) for part in key)
+        return tuple(_encode_key(element) for element in key)
     if type(key) in _SIMPLE:
         return key
     raise TypeError(f"a key of type {type(key).__name__} is no plain value")
 
 
-def _tagged(value: dict[Any, Any]) -> Any:
-    kind, data = value[_TAG], value["data"]
-    if kind == "array":
+def _decode_tagged(value: dict[Any, Any]) -> Any:
+    tag, data = value[_TAG], value["data"]
+    if tag == "array":
         dtype = np.dtype(value["dtype"])
         if dtype.hasobject:
             raise ValueError("an array of objects is no plain value")
         return np.frombuffer(data, dtype).reshape(value["shape"]).copy()
-    if kind == "path":
+    if tag == "path":
         return str(data)
-    if kind == "set":
+    if tag == "set":
         return set(decode(data))
-    raise ValueError(f"{kind!r} is no known kind of value")
+    raise ValueError(f"{tag!r} is no known kind of value")

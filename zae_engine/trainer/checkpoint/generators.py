@@ -1,4 +1,4 @@
-"""The random generators that loaders hold by themselves: ``DataLoader(..., generator=g)``, a sampler's too."""
+"""Generators: save and restore the random generators of loaders, such as ``DataLoader(..., generator=g)``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-_WHERE = (
+_ATTRIBUTE_PATHS = (
     ("generator",),
     ("sampler", "generator"),
     ("batch_sampler", "generator"),
@@ -26,23 +26,23 @@ def generator_states(loader: Any, valid_loader: Any) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to torch.Tensor
-        By the place where each was found.
+        The states by the attribute path of each generator.
     """
-    return {name: generator.get_state() for name, generator in _found(loader, valid_loader)}
+    return {name: generator.get_state() for name, generator in _generators(loader, valid_loader)}
 
 
 def set_generator_states(states: Mapping[str, torch.Tensor], loader: Any, valid_loader: Any) -> None:
-    """Set the states that `generator_states` returned, as far as the loaders have such generators."""
-    for name, generator in _found(loader, valid_loader):
+    """Restore the states that `generator_states` returned. A state without a generator at its path is ignored."""
+    for name, generator in _generators(loader, valid_loader):
         if name in states:
             generator.set_state(states[name])
 
 
-def _found(loader: Any, valid_loader: Any) -> Iterator[tuple[str, torch.Generator]]:
-    for role, value in (("loader", loader), ("valid_loader", valid_loader)):
-        for path in _WHERE:
-            part = value
+def _generators(loader: Any, valid_loader: Any) -> Iterator[tuple[str, torch.Generator]]:
+    for role, root in (("loader", loader), ("valid_loader", valid_loader)):
+        for path in _ATTRIBUTE_PATHS:
+            value = root
             for name in path:
-                part = getattr(part, name, None)
-            if isinstance(part, torch.Generator):
-                yield ".".join((role, *path)), part
+                value = getattr(value, name, None)
+            if isinstance(value, torch.Generator):
+                yield ".".join((role, *path)), value

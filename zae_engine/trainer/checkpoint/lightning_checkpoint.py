@@ -1,4 +1,4 @@
-"""Going on from a checkpoint of Lightning's: what ``run(..., ckpt_path=...)`` reads."""
+"""Lightning checkpoint: load a checkpoint that Lightning wrote, for ``run(..., ckpt_path=...)``."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from ..utilities.atomic_io import unreadable
 from .loading import PARTS, load
 
 KEY = "zae_engine"
-"""What a trainer's part of a Lightning checkpoint is called."""
+"""The key of the trainer's state in a Lightning checkpoint; part of the format on disk."""
 
 
 def load_checkpoint(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> None:
-    """Make a trainer what it was when Lightning wrote a checkpoint of it.
+    """Restore a trainer from a checkpoint that Lightning wrote.
 
     Parameters
     ----------
     trainer : Trainer
         The trainer.
     ckpt_path : path
-        A file that ``ModelCheckpoint`` or ``L.Trainer.save_checkpoint`` wrote; or ``"best"`` or ``"last"``, for what
-        the trainer's ``ModelCheckpoint`` has written.
+        A file that ``ModelCheckpoint`` or ``L.Trainer.save_checkpoint`` wrote; or ``"best"`` or ``"last"``, for a file
+        of the trainer's ``ModelCheckpoint``.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it cannot be read or does not fit; nothing is loaded then.
+        If the file cannot be read or does not fit the trainer. Then nothing is loaded.
     """
-    filename = _chosen(trainer, ckpt_path)
+    filename = _resolve_path(trainer, ckpt_path)
     checkpoint = read_checkpoint(filename)
-    current = checkpoint.get("current_model_state", checkpoint["state_dict"])  # beside averaged weights
+    current = checkpoint.get("current_model_state", checkpoint["state_dict"])  # WeightAveraging adds the former
     states = {"model": {key.removeprefix("model."): value for key, value in current.items()}}
     for part, key in (("optimizer", "optimizer_states"), ("scheduler", "lr_schedulers")):
         if checkpoint.get(key) and hasattr(getattr(trainer, part), "load_state_dict"):
             states[part] = checkpoint[key][0]
     if hasattr(trainer.optimizer, "load_state_dict") and trainer.mode == "train" and "optimizer" not in states:
         raise ValueError(
-            f"{filename!r} has no state of the optimizer (save_weights_only=True?), so training cannot go on from it. "
-            f"For the weights alone: trainer.model.load_state_dict(...). Nothing has been loaded."
+            f"{filename!r} has no state of the optimizer (save_weights_only=True?), so training cannot continue from "
+            f"it. For the weights alone: trainer.model.load_state_dict(...). Nothing has been loaded."
         )
     if trainer.scheduler is not None and "scheduler" in states and _is_foreign(trainer.scheduler, states["scheduler"]):
         states["scheduler"] = checkpoint.get(KEY, {}).get("scheduler") or states["scheduler"]
-    rest = checkpoint.get(KEY)
-    load(trainer, states, rest, dict.fromkeys([*PARTS, "rest"], filename))
-    if rest is None:
-        _count_on(trainer, checkpoint)
-    waiting = trainer._zae_state.records.pending_restore or {}
-    trainer._zae_state.records.pending_restore = {**waiting, "checkpoint": checkpoint}
+    trainer_state = checkpoint.get(KEY)
+    load(trainer, states, trainer_state, dict.fromkeys([*PARTS, "rest"], filename))
+    if trainer_state is None:
+        _restore_lightning_counts(trainer, checkpoint)
+    pending = trainer._zae_state.records.pending_restore or {}
+    trainer._zae_state.records.pending_restore = {**pending, "checkpoint": checkpoint}
 
 
 def read_checkpoint(filename: str) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, running nothing that stands in it.
+    """Read a checkpoint onto the CPU. The function runs no code from the file.
 
     Parameters
     ----------
@@ -67,15 +67,17 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The checkpoint, with ``"state_dict"`` at least.
+        The checkpoint, which contains ``"state_dict"`` at least.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is none, or it is none of Lightning's.
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file is not a checkpoint of Lightning.
     """
     if os.path.isdir(filename):
-        raise ValueError(f"{filename!r} is a folder; only checkpoints that are one file can be gone on from.")
+        raise ValueError(f"{filename!r} is a folder; training can continue only from a checkpoint that is one file.")
     try:
         checkpoint = torch.load(filename, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -90,7 +92,7 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _chosen(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> str:
+def _resolve_path(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> str:
     name = os.fspath(ckpt_path)
     if name not in ("best", "last"):
         return name
@@ -106,12 +108,12 @@ def _chosen(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> str:
 
 
 def _is_foreign(scheduler: Any, state: Mapping[str, Any]) -> bool:
-    """Whether a state is of another scheduler, which a callback has put in the place of the trainer's."""
+    """Whether a state belongs to another scheduler, by which a callback replaced the trainer's."""
     return not scheduler.state_dict().keys() >= state.keys()
 
 
-def _count_on(trainer: TrainerProtocol, checkpoint: Mapping[str, Any]) -> None:
-    """Take the counts of a checkpoint that a LightningModule of somebody else's wrote."""
+def _restore_lightning_counts(trainer: TrainerProtocol, checkpoint: Mapping[str, Any]) -> None:
+    """Restore the counts from a checkpoint that another LightningModule wrote, without the trainer's state."""
     epochs, steps = int(checkpoint.get("epoch", -1)) + 1, int(checkpoint.get("global_step", 0))
     trainer.progress_checker.load_state_dict({"step": steps + 1, "epoch": epochs + 1})
     trainer._zae_state.records.lightning_progress = {

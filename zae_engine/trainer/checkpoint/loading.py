@@ -1,4 +1,4 @@
-"""Loading the state of a trainer: all of it, or nothing."""
+"""Loading: load the state of a trainer completely, or leave the trainer unchanged."""
 
 from __future__ import annotations
 
@@ -35,23 +35,24 @@ _SHAPED_AS_PARAMETERS = frozenset(
 def load(
     trainer: TrainerProtocol, states: Mapping[str, Any], rest: Mapping[str, Any] | None, files: Mapping[str, str]
 ) -> None:
-    """Load the parts of a trainer and the rest of its state; where anything does not fit, all is as before.
+    """Load model, optimizer and scheduler of a trainer and the rest of its state. On an error, restore the old state.
 
     Parameters
     ----------
     trainer : Trainer
         The trainer.
     states : mapping of str to dict
-        States of ``"model"``, ``"optimizer"`` and ``"scheduler"``, as far as there are any.
+        States of ``"model"``, ``"optimizer"`` and ``"scheduler"``, or of some of these.
     rest : mapping or None
-        What `trainer_state_dict` returned.
+        What `trainer_state_dict` returned; None to leave that part of the trainer unchanged.
     files : mapping of str to str
-        Where each part, and ``"rest"``, comes from, for messages.
+        The file of each state, and of ``"rest"``, for error messages.
 
     Raises
     ------
-    ValueError
-        If something does not fit; it is a `RuntimeError` too, as torch's is. The message names the file.
+    IncompatibleStateError
+        If a state does not fit. It is a `ValueError`, and a `RuntimeError` as torch's errors are. The message names
+        the file.
     """
     before = {part: _cloned_state(getattr(trainer, part)) for part in states}
     records = (trainer.weight_buffer, trainer.train_metrics, trainer.test_metrics)
@@ -60,15 +61,15 @@ def load(
     summary, pending = state.run.epoch_summary, state.records.pending_restore
     state.run.epoch_summary = None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the records are kept as they are
+        warnings.simplefilter("ignore")  # it warns of values that a file cannot hold, but nothing is written here
         rest_before = None if rest is None else copy.deepcopy(trainer_state_dict(trainer))
     part = "rest"
     try:
         for part, part_state in states.items():
             _CHECKS[part](getattr(trainer, part), part_state)
-            keys = _keys_of_groups(getattr(trainer, part))
+            keys = _param_group_keys(getattr(trainer, part))
             getattr(trainer, part).load_state_dict(part_state)
-            if missing := keys - _keys_of_groups(getattr(trainer, part)):
+            if missing := keys - _param_group_keys(getattr(trainer, part)):
                 raise KeyError(
                     f"its groups have no {', '.join(map(repr, sorted(missing)))}: it is of another optimizer"
                 )
@@ -80,7 +81,7 @@ def load(
                 state.records.pending_restore = {**pending_now, "checkpoint": decode(rest["checkpoint"])}
     except Exception as error:
         for name, part_state in before.items():
-            options = {"strict": False} if name == "model" else {}  # lazy modules have no state
+            options = {"strict": False} if name == "model" else {}  # uninitialized lazy modules have no state
             getattr(trainer, name).load_state_dict(part_state, **options)
         if rest_before is not None:
             load_trainer_state_dict(trainer, rest_before)
@@ -95,7 +96,7 @@ def load(
         ) from error
 
 
-def _keys_of_groups(part: Any) -> set[str]:
+def _param_group_keys(part: Any) -> set[str]:
     return {key for group in part.param_groups for key in group} if isinstance(part, torch.optim.Optimizer) else set()
 
 
@@ -109,15 +110,15 @@ def _check_model(model: Any, state: Any) -> None:
 
 
 def _check_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
-    """Raise where torch would take a state that it cannot step with."""
+    """Raise an error for a state that torch would load but could not step with."""
     if not isinstance(optimizer, torch.optim.Optimizer):
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     ids = [number for group in state["param_groups"] for number in group["params"]]
     for number, parameter in zip(ids, parameters, strict=False):
         for key, value in state["state"].get(number, {}).items():
-            is_shaped = key in _SHAPED_AS_PARAMETERS and isinstance(value, torch.Tensor) and value.ndim
-            if is_shaped and value.shape != parameter.shape:
+            has_parameter_shape = key in _SHAPED_AS_PARAMETERS and isinstance(value, torch.Tensor) and value.ndim
+            if has_parameter_shape and value.shape != parameter.shape:
                 raise ValueError(
                     f"{key!r} of parameter {number} has the shape {tuple(value.shape)}, but the parameter "
                     f"{tuple(parameter.shape)}"
@@ -127,17 +128,17 @@ def _check_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
 
 
 def _check_scheduler(scheduler: Any, state: Mapping[str, Any]) -> None:
-    """Raise where torch, which sets every attribute that a state names, would let it break the scheduler."""
+    """Raise an error for a state that would break the scheduler; torch sets every attribute that a state names."""
     own = scheduler.state_dict()
     for key, value in state.items():
-        is_own = key == "optimizer" or (key not in own and hasattr(type(scheduler), str(key)))
-        if not isinstance(key, str) or is_own:
+        is_class_attribute = key == "optimizer" or (key not in own and hasattr(type(scheduler), str(key)))
+        if not isinstance(key, str) or is_class_attribute:
             raise ValueError(f"it sets {key!r}, which is no state")
         if key == "schedulers" or key not in own:
             continue
         if isinstance(own[key], list) and not isinstance(value, (list, tuple)):
             raise TypeError(f"{key!r} is a {type(value).__name__}, but a list is expected")
-    names = {key for key in state if not str(key).startswith("_")} - {"verbose"}  # which old versions have
+    names = {key for key in state if not str(key).startswith("_")} - {"verbose"}  # old versions of torch have it
     missing = {key for key in own if not key.startswith("_")} - names
     if "last_epoch" in missing or (missing and names - own.keys()):
         raise KeyError(f"there is no {', '.join(map(repr, sorted(missing)))} in it: it is of another scheduler")

@@ -1,4 +1,4 @@
-"""Going on in the middle of an epoch, where the loader can say where it is."""
+"""Mid-epoch state: save and resume the position within an epoch, for loaders that have a state."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .encoding import decode, encode
 def mid_epoch_state(
     trainer: TrainerProtocol, batches: int, position: Any, has_validated: bool
 ) -> dict[str, Any] | None:
-    """Return how far the training epoch in hand has come.
+    """Return the position within the current training epoch, with its log and metrics. The keys are a format on disk.
 
     Parameters
     ----------
     trainer : Trainer
-        The trainer, which runs in one process.
+        The trainer.
     batches : int
-        How many batches have been trained.
+        The number of batches that have been trained.
     position : object
-        What the loader's ``state_dict()`` says; None if these were all batches of the epoch.
+        The loader's ``state_dict()``; None after the last batch of the epoch.
     has_validated : bool
-        Whether a validation has followed the last of them.
+        Whether a validation has followed the last trained batch.
 
     Returns
     -------
     dict or None
-        Plain values, for `resume_mid_epoch`; None if they cannot be had.
+        Plain values for `resume_mid_epoch`; None with several processes, or if a file cannot hold the values.
     """
     if trainer._zae_state.process.world is not None:
         return None
@@ -42,23 +42,24 @@ def mid_epoch_state(
             "log": {str(key): encode(list(values.read_from(0))) for key, values in peek(trainer.log_train).items()},
             "metrics": encode(trainer._zae_state.records.metrics.state("train")),
         }
-    except TypeError:  # something that no file can hold: the next run begins with a whole epoch
+    except TypeError:  # a value that a file cannot hold; the next run then starts with a whole epoch
         return None
 
 
 def can_resume_mid_epoch(trainer: TrainerProtocol, loader: Any) -> bool:
-    """Whether the next run goes on in the middle of an epoch: one was saved there, and the loader can."""
+    """Whether the next run resumes within an epoch: the loaded state is from there, and the loader has a state."""
     saved: Mapping[str, Any] | None = (trainer._zae_state.records.pending_restore or {}).get("underway")
     return saved is not None and (bool(saved["is_over"]) or hasattr(loader, "load_state_dict"))
 
 
 def resume_mid_epoch(trainer: TrainerProtocol, loader: Any) -> tuple[int, bool, bool]:
-    """Set loader, log and metrics to where the epoch was.
+    """Restore loader, log and metrics to the saved position within the epoch.
 
     Returns
     -------
-    tuple
-        How many batches of it have been trained, whether these were all, and whether a validation has followed.
+    tuple of (int, bool, bool)
+        The number of batches that have been trained, whether the epoch has no further batches, and whether a validation
+        has followed the last trained batch.
     """
     saved: Mapping[str, Any] = (trainer._zae_state.records.pending_restore or {})["underway"]
     if not saved["is_over"]:

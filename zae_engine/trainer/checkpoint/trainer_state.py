@@ -19,8 +19,10 @@ from . import generators, weights
 from .encoding import decode, encode
 
 FORMAT = 1
-_PRESENT = "those of the model"
-_OF_THE_TRAINER = ("optimizer_states", "lr_schedulers", "loops", "zae_engine")  # keys of a Lightning checkpoint
+_SAME_AS_MODEL = "those of the model"
+"""In place of the best weights, where they equal the model's weights; part of the format on disk."""
+_TRAINER_KEYS = ("optimizer_states", "lr_schedulers", "loops", "zae_engine")
+"""The keys of a Lightning checkpoint that the trainer restores, not its callbacks."""
 
 
 def trainer_state_dict(trainer: TrainerProtocol) -> dict[str, Any]:
@@ -48,8 +50,8 @@ def trainer_state_dict(trainer: TrainerProtocol) -> dict[str, Any]:
         "format": FORMAT,
         "progress": {"step": progress.get_step(), "epoch": progress.get_epoch()},
         "counts": _lightning_progress(trainer),
-        "best": _best(trainer, is_present=summary is not None and summary.better is True),
-        "history": _history(records.history),
+        "best": _best(trainer, is_current=summary is not None and summary.better is True),
+        "history": _encode_history(records.history),
         "results": encode({mode: _encodable(getattr(trainer, f"{mode}_metrics"), f"{mode}_metrics") for mode in MODES}),
         "random": encode(random),
         "generators": pending.get("generators") or generators.generator_states(trainer.loader, trainer.valid_loader),
@@ -74,7 +76,7 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
     Raises
     ------
     ValueError, TypeError, KeyError
-        If it is something else.
+        If ``saved`` is something else.
     """
     if saved["format"] != FORMAT:
         raise ValueError(f"its format is {saved['format']!r}, but {FORMAT} is expected")
@@ -82,7 +84,7 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
     progress = {key: int(saved["progress"][key]) for key in ("step", "epoch")}
     lightning_progress = {str(key): int(value) for key, value in saved["counts"].items()}
     loss, epoch, best = float(saved["best"]["loss"]), saved["best"]["epoch"], saved["best"]["weights"]
-    history, random, results = _history_from(saved["history"]), decode(saved["random"]), decode(saved["results"])
+    history, random, results = _decode_history(saved["history"]), decode(saved["random"]), decode(saved["results"])
     ending = decode(saved["ending"])
     summary = None if ending is None else EpochSummary(**ending)
 
@@ -92,7 +94,7 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
     trainer.loss_buffer = loss
     trainer.weight_buffer.clear()
     if epoch is not None:
-        weight = weights.clone_state_dict(trainer.model) if best == _PRESENT else _weights_from(best)
+        weight = weights.clone_state_dict(trainer.model) if best == _SAME_AS_MODEL else _decode_weights(best)
         trainer.weight_buffer["epoch"] = [int(epoch)]
         trainer.weight_buffer["weight"] = [weight]
     records.history.assign(history)
@@ -118,13 +120,13 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
 
 
 def random_states(trainer: TrainerProtocol, alone: bool = False) -> list[dict[str, Any]]:
-    """Return the states of the random number generators of all ranks; every rank must call this, unless ``alone``."""
+    """Return the random states of all ranks, or of this process if ``alone``. Otherwise every rank must call this."""
     random, world = rng.random_state(with_cuda=True), trainer._zae_state.process.world
     return [random] if alone or world is None else world.gather(random)
 
 
 def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
-    """Return what the trainer's callbacks would write into a checkpoint, as plain values.
+    """Return what the trainer's callbacks write into a checkpoint, as plain values.
 
     Parameters
     ----------
@@ -134,12 +136,12 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     Returns
     -------
     dict
-        Part of a Lightning checkpoint, ``"callbacks"`` at least. A callback's state that no file can hold costs a
-        warning.
+        Part of a Lightning checkpoint, ``"callbacks"`` at least. It is empty without callbacks. A callback's state that
+        a file cannot hold is left out, with a warning.
     """
     pending = (trainer._zae_state.records.pending_restore or {}).get("checkpoint")
-    if pending:  # the callbacks have not taken it up
-        return {key: encode(value) for key, value in pending.items() if key not in _OF_THE_TRAINER}
+    if pending:  # no run has restored the callbacks since the state was loaded
+        return {key: encode(value) for key, value in pending.items() if key not in _TRAINER_KEYS}
     if not isinstance(trainer.callbacks, list) or not trainer.callbacks:
         return {}
     with guarded_import("zae_lightning"):
@@ -159,7 +161,7 @@ def set_random_state_of_rank(trainer: TrainerProtocol) -> None:
 
 
 def resume_loaders(trainer: TrainerProtocol, loader: Any, valid_loader: Any) -> None:
-    """Restore the generators of the loaders, as the loaded state has them."""
+    """Restore the generators of the loaders from the loaded state."""
     pending = trainer._zae_state.records.pending_restore
     if pending and pending.get("generators"):
         generators.set_generator_states(pending["generators"], loader, valid_loader)
@@ -174,13 +176,13 @@ def _lightning_progress(trainer: TrainerProtocol) -> dict[str, int]:
     return zae_lightning.current_progress(trainer)
 
 
-def _best(trainer: TrainerProtocol, is_present: bool) -> dict[str, Any]:
+def _best(trainer: TrainerProtocol, is_current: bool) -> dict[str, Any]:
     buffer = trainer.weight_buffer
     saved: Any = None
     epoch = buffer["epoch"][-1] if buffer.get("epoch") else None
     best = buffer["weight"][-1] if buffer.get("weight") else None
-    if is_present and best is not None:
-        saved = _PRESENT
+    if is_current and best is not None:
+        saved = _SAME_AS_MODEL
     elif best is not None:
         try:
             saved = {"state": encode(best), "metadata": encode(getattr(best, "_metadata", {}))}
@@ -189,13 +191,13 @@ def _best(trainer: TrainerProtocol, is_present: bool) -> dict[str, Any]:
     return {"loss": float(trainer.loss_buffer), "epoch": None if saved is None else epoch, "weights": saved}
 
 
-def _weights_from(saved: Mapping[str, Any]) -> OrderedDict[str, Any]:
+def _decode_weights(saved: Mapping[str, Any]) -> OrderedDict[str, Any]:
     state = OrderedDict(decode(saved["state"]))
-    state._metadata = decode(saved["metadata"])  # type: ignore[attr-defined]  # the versions of modules, as torch has them
+    state._metadata = decode(saved["metadata"])  # type: ignore[attr-defined]  # torch stores the modules' versions there
     return state
 
 
-def _history(history: History) -> dict[str, Any]:
+def _encode_history(history: History) -> dict[str, Any]:
     losses = {}
     for mode, values in history.losses.items():
         stacked = values.stacked()
@@ -203,7 +205,7 @@ def _history(history: History) -> dict[str, Any]:
     return {"epochs": [encode(_encodable(record, "a record")) for record in history], "losses": losses}
 
 
-def _history_from(saved: Mapping[str, Any]) -> History:
+def _decode_history(saved: Mapping[str, Any]) -> History:
     history = History()
     for record in decode(saved["epochs"]):
         if not isinstance(record, dict):
@@ -223,7 +225,7 @@ def _encode_summary(summary: EpochSummary) -> Any:
 
 
 def _encodable(values: Mapping[Any, Any], where: str) -> dict[Any, Any]:
-    """Return the values that files can hold; the others cost a warning."""
+    """Return the values that a file can hold, and warn of each other value."""
     kept = {}
     for key, value in values.items():
         try:

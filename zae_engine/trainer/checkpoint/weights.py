@@ -1,4 +1,4 @@
-"""Keeping and loading a model's weights."""
+"""Weights: copy, read and load the state dictionary of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..utilities.atomic_io import unreadable
 
 
 def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
-    """Return a copy of the model's state dictionary on the CPU, which training on does not change.
+    """Return a copy of the model's state dictionary on the CPU. Further training does not change it.
 
     Parameters
     ----------
@@ -25,14 +25,12 @@ def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
     Returns
     -------
     dict
-        As ``model.state_dict()``.
+        A copy of ``model.state_dict()`` without the values of uninitialized lazy modules.
     """
     state = model.state_dict()
-    copied = state.copy()  # with the versions that state_dict() attaches; it may be the model's own dict
+    copied = state.copy()  # a copy keeps `_metadata`; a model may return its own dict, which must not change
     for key, value in state.items():
-        if isinstance(
-            value, (UninitializedParameter, UninitializedBuffer)
-        ):  # a lazy module that has not run has no values
+        if isinstance(value, (UninitializedParameter, UninitializedBuffer)):
             del copied[key]
         elif isinstance(value, torch.Tensor):
             value = value.detach()
@@ -43,18 +41,18 @@ def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
 
 
 class IncompatibleStateError(ValueError, RuntimeError):
-    """A state is of another model, optimizer or scheduler."""
+    """A state belongs to another model, optimizer or scheduler."""
 
 
 def read(filename: str | os.PathLike[str], save_format: str = "ckpt") -> dict[str, Any]:
-    """Read a model's state dictionary onto the CPU, running nothing that stands in the file.
+    """Read a model's state dictionary onto the CPU. The function runs no code from the file.
 
     Parameters
     ----------
     filename : path
         The file.
     save_format : {"ckpt", "safetensor"}, optional
-        What `torch.save` writes, which is the default, or safetensors.
+        The format: that of `torch.save`, the default, or safetensors.
 
     Returns
     -------
@@ -64,9 +62,9 @@ def read(filename: str | os.PathLike[str], save_format: str = "ckpt") -> dict[st
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is none of that format.
+        If the file does not have that format.
     """
     try:
         if save_format == "ckpt":
@@ -83,23 +81,25 @@ def read(filename: str | os.PathLike[str], save_format: str = "ckpt") -> dict[st
 
 
 def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str | None, strict: bool) -> None:
-    """Load weights from a file, or the last of the buffer if ``filename`` is None, into the model; all or none.
+    """Load weights into the model, from a file or from the buffer. On an error, the model keeps its weights.
 
     Parameters
     ----------
     model : torch.nn.Module
-        The model to change.
+        The model.
     buffer : mapping
-        ``weight_buffer`` of a trainer.
+        ``weight_buffer`` of a trainer. Its last weights are loaded if ``filename`` is None.
     filename : str or None
-        A file with a state dictionary; one whose name ends in ``.safetensor`` or ``.safetensors`` is read as such.
+        A file with a state dictionary. A name that ends in ``.safetensor`` or ``.safetensors`` selects that format.
     strict : bool
         Whether all keys must match.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, or is of another model (then a `RuntimeError` too, as torch's is).
+        If the file cannot be read.
+    IncompatibleStateError
+        If the weights belong to another model. It is a `ValueError`, and a `RuntimeError` as torch's errors are.
     """
     if filename:
         is_safetensor = os.fspath(filename).endswith((".safetensor", ".safetensors"))
@@ -117,7 +117,7 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str
     try:
         model.load_state_dict(state, strict=strict)
     except Exception as error:
-        model.load_state_dict(before, strict=False)  # lazy modules have none
+        model.load_state_dict(before, strict=False)  # uninitialized lazy modules have no weights
         what = f"{os.fspath(filename)!r} does" if filename else "The weights in the buffer do"
         reason = " ".join(str(error).split())[:300]
         raise IncompatibleStateError(

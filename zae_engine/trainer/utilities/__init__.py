@@ -1,1 +1,1 @@
-"""Utilities: files that are written whole, random states, interrupts. They know no trainer."""
+"""Utilities: atomic writes, random states, imports, streams and interrupts. Nothing here imports a trainer."""

@@ -1,4 +1,4 @@
-"""Letting Ctrl-C fall between steps: never into an update, nor into the books of a step or an epoch."""
+"""Interrupts: delay SIGINT while weights and logs are being updated."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 class InterruptGuard:
-    """Holds a Ctrl-C back from the moment when a step begins to change things until it has been recorded.
+    """Delays Ctrl-C from the moment a step starts to change the trainer until the step is recorded.
 
-    An interrupt in the step itself, or while the loader works, is raised at once. One that comes between backward and
-    the step count waits until that is done, so that weights, logs, history and counts always tell of the same steps. A
-    second one does not wait.
+    An interrupt during the user's step, or while the loader works, is raised at once. An interrupt between backward and
+    the step count is raised after the step count, so that weights, logs, history and counts always describe the same
+    steps. A second interrupt is raised at once.
 
     Examples
     --------
@@ -23,65 +23,65 @@ class InterruptGuard:
     >>> with interrupts.installed():
     ...     interrupts.defer()
     ...     # weights, logs and counts change here
-    ...     interrupts.resume()  # raises KeyboardInterrupt if Ctrl-C was pressed meanwhile
+    ...     interrupts.resume()  # raises KeyboardInterrupt if Ctrl-C was pressed since `defer`
     """
 
     def __init__(self) -> None:
-        self._holds = self._is_pending = False
-        self._previous: Any = None
+        self._is_deferring = self._is_pending = False
+        self._previous_handler: Any = None
 
     def defer(self) -> None:
-        """Hold interrupts back from now on."""
-        self._holds = True
+        """Delay interrupts until `resume`."""
+        self._is_deferring = True
 
     def resume(self) -> None:
-        """Let them through again, the one that has come meanwhile first."""
-        self._holds = False
+        """Stop delaying interrupts, and raise a pending one."""
+        self._is_deferring = False
         if self._is_pending:
             self._is_pending = False
-            self._previous(signal.SIGINT, sys._getframe())
+            self._previous_handler(signal.SIGINT, sys._getframe())
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Hold interrupts back within; what is deferred already stays so."""
-        held_before, self._holds = self._holds, True
+        """Delay interrupts within the block. If they are delayed already, they stay delayed after it."""
+        was_deferring, self._is_deferring = self._is_deferring, True
         try:
             yield
         finally:
-            self._holds = held_before
-            if not held_before:
+            self._is_deferring = was_deferring
+            if not was_deferring:
                 self.resume()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Have the say about Ctrl-C while something runs, in the main thread; the handler from before comes back."""
-        previous = signal.getsignal(signal.SIGINT)
+        """Handle SIGINT within the block, if it runs in the main thread, and restore the previous handler after it."""
+        previous_handler = signal.getsignal(signal.SIGINT)
         if (
             threading.current_thread() is not threading.main_thread()
-            or not callable(previous)
-            or self._previous is not None  # a run within a run
+            or not callable(previous_handler)
+            or self._previous_handler is not None  # an enclosing run has installed this guard
         ):
             yield
             return
-        self._previous, self._holds, self._is_pending = previous, False, False
+        self._previous_handler, self._is_deferring, self._is_pending = previous_handler, False, False
         signal.signal(signal.SIGINT, self._on_signal)
         try:
             yield
             self.resume()
         finally:
-            self._holds = False
-            signal.signal(signal.SIGINT, previous)
-            is_pending, self._previous, self._is_pending = self._is_pending, None, False
-            if is_pending:  # an exception has ended the step that it waited for
-                previous(signal.SIGINT, sys._getframe())
+            self._is_deferring = False
+            signal.signal(signal.SIGINT, previous_handler)
+            is_pending, self._previous_handler, self._is_pending = self._is_pending, None, False
+            if is_pending:  # an exception has ended the step before `resume`
+                previous_handler(signal.SIGINT, sys._getframe())
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if self._holds and not self._is_pending:
+        if self._is_deferring and not self._is_pending:
             self._is_pending = True
         else:
             self._is_pending = False
-            (self._previous or signal.default_int_handler)(number, frame)
+            (self._previous_handler or signal.default_int_handler)(number, frame)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without what belongs to a run under way."""
-        return {"_holds": False, "_is_pending": False, "_previous": None}
+        """Leave out what belongs to the current run."""
+        return {"_is_deferring": False, "_is_pending": False, "_previous_handler": None}

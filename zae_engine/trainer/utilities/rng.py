@@ -1,4 +1,4 @@
-"""The states of the random number generators."""
+"""RNG: read and set the states of the random number generators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def random_state(with_cuda: bool = False) -> dict[str, Any]:
     Parameters
     ----------
     with_cuda : bool, optional
-        Whether those of the GPUs are among them, where any is in use; by default only the CPU's.
+        Whether to include the states of the GPUs, if CUDA is initialized; by default False.
     """
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
     if with_cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -25,7 +25,7 @@ def random_state(with_cuda: bool = False) -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Set what `random_state` returned."""
+    """Restore what `random_state` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])

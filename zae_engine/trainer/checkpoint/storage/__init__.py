@@ -1,1 +1,1 @@
-"""Storage: the files of a saved state, written together and read without running code. They know no trainer."""
+"""Storage: the files of a saved state, written together and read without running code. It imports no trainer."""

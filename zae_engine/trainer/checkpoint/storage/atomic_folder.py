@@ -1,4 +1,4 @@
-"""A folder whose files are replaced together: whoever reads it finds those of one save."""
+"""Atomic folder: replace all files of a folder at once, so that a reader finds the files of one save."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ _COMMITTED = ".saved"
 
 
 class AtomicFolder:
-    """Writes several files so that they take the place of the old ones all at once, or not at all.
+    """A folder of files that one save replaces all at once, or not at all.
 
-    New files are written into a folder within. When all are there, that folder is renamed, which is the moment when the
-    save counts; then its files are moved out. A process that is killed before leaves the old files, one that is killed
-    after leaves new ones that are read where they are, and the next save moves them out.
+    A save writes its files into a staging folder within. When all are written, the staging folder is renamed; this
+    commits the save. Then its files are moved to the folder itself. A process that is killed before the commit leaves
+    the old files. A process that is killed after the commit leaves the new files in the committed folder, where `file`
+    finds them, and the next save moves them.
 
     Parameters
     ----------
     path : path
-        The folder; it is made if it is not there.
+        The folder. `saving` creates it if it does not exist.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._committed = os.path.join(self.path, _COMMITTED)
-        self._before: dict[str, tuple[int, ...]] = {}
+        self._stamps_before: dict[str, tuple[int, ...]] = {}
 
     def file(self, name: str) -> str:
-        """Return the path where a file of this name is to be read."""
+        """Return the path from which to read the file of this name."""
         committed = os.path.join(self._committed, name)
         return committed if os.path.exists(committed) else os.path.join(self.path, name)
 
@@ -45,17 +46,17 @@ class AtomicFolder:
 
     @contextmanager
     def saving(self, outdated: Iterable[str] = ()) -> Iterator[str]:
-        """Give a folder to write the new files into; when the block ends without an exception, they count.
+        """Yield a staging folder for the new files, and commit them when the block ends without an exception.
 
         Parameters
         ----------
         outdated : iterable of str
-            Names of files that are of the old state, and are removed where the new one has none.
+            Names of the files of the old save. They are removed unless the new save has files of the same names.
         """
         os.makedirs(self.path, exist_ok=True)
         self._publish()
         self._remove_leftovers()
-        self._before = {name: self._stamp(name) for name in outdated}
+        self._stamps_before = {name: self._stamp(name) for name in outdated}
         staged = os.path.join(self.path, f"{_STAGED}-{os.getpid()}")
         os.mkdir(staged)
         try:
@@ -64,39 +65,39 @@ class AtomicFolder:
                 if entry.is_file():
                     with open(entry.path, "rb+") as file:
                         os.fsync(file.fileno())
-            _flush(staged)
+            _fsync_folder(staged)
             new = set(os.listdir(staged))
             os.rename(staged, self._committed)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
-        _flush(self.path)
-        with suppress(OSError):  # it counts already; the next save does what is left
-            for name in self._before.keys() - new - set(self.rewritten_files()):
+        _fsync_folder(self.path)
+        with suppress(OSError):  # the save is committed; the next save completes what fails here
+            for name in self._stamps_before.keys() - new - set(self.rewritten_files()):
                 with suppress(FileNotFoundError):
                     os.remove(os.path.join(self.path, name))
             self._publish()
 
     def rewritten_files(self) -> list[str]:
-        """Return which of the old files somebody has written anew in their place, while saving."""
-        return [name for name, stamp in self._before.items() if self._stamp(name) not in (stamp, ())]
+        """Return the names of the outdated files that were written directly into the folder since `saving` began."""
+        return [name for name, stamp in self._stamps_before.items() if self._stamp(name) not in (stamp, ())]
 
     def _stamp(self, name: str) -> tuple[int, ...]:
         try:
-            found = os.stat(os.path.join(self.path, name))
+            status = os.stat(os.path.join(self.path, name))
         except FileNotFoundError:
             return ()
-        return (found.st_mtime_ns, found.st_ino, found.st_size)
+        return (status.st_mtime_ns, status.st_ino, status.st_size)
 
     def _publish(self) -> None:
         if os.path.isdir(self._committed):
             for name in os.listdir(self._committed):
-                place = os.path.join(self.path, name)
-                if os.path.isdir(place):
-                    shutil.rmtree(place)
-                os.replace(os.path.join(self._committed, name), place)
+                target = os.path.join(self.path, name)
+                if os.path.isdir(target):
+                    shutil.rmtree(target)
+                os.replace(os.path.join(self._committed, name), target)
             os.rmdir(self._committed)
-            _flush(self.path)
+            _fsync_folder(self.path)
 
     def _remove_leftovers(self) -> None:
         for name in os.listdir(self.path):
@@ -105,7 +106,7 @@ class AtomicFolder:
 
 
 def checksum(filename: str | os.PathLike[str]) -> dict[str, int]:
-    """Return what tells whether a file is the one that was written: its size in bytes and its CRC-32.
+    """Return the size of a file in bytes and its CRC-32, which identify its content.
 
     Parameters
     ----------
@@ -119,20 +120,20 @@ def checksum(filename: str | os.PathLike[str]) -> dict[str, int]:
     return {"size": size, "crc32": crc}
 
 
-def _flush(folder: str) -> None:
-    """Have the system write to the disk what stands in a folder; the files themselves are written already."""
+def _fsync_folder(folder: str) -> None:
+    """Write the entries of a folder to the disk, but not the content of its files."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
-        except OSError:  # some file systems cannot
+        except OSError:  # some file systems do not support it
             pass
         finally:
             os.close(descriptor)
 
 
 def _is_alive(pid: str) -> bool:
-    if os.name != "posix" or not pid.isdigit() or int(pid) == os.getpid():  # elsewhere, asking would end it
+    if os.name != "posix" or not pid.isdigit() or int(pid) == os.getpid():  # on Windows, os.kill ends the process
         return False
     try:
         os.kill(int(pid), 0)

@@ -1,4 +1,4 @@
-"""Formats: writing and reading the files of a saved state."""
+"""Formats: write and read the files of a saved state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = ("ckpt", "safetensor")
 
 
 def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_format: str) -> None:
-    """Write a model's state dictionary, its tensors on the CPU.
+    """Write a model's state dictionary, with its tensors on the CPU.
 
     Parameters
     ----------
@@ -27,16 +27,22 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
     state : dict
         ``model.state_dict()``.
     save_format : {"ckpt", "safetensor"}
-        `torch.save`, or safetensors. The latter holds tensors only, each by itself, also where two share memory.
+        The format: that of `torch.save`, or safetensors. The latter contains only tensors; tensors that share memory
+        are written separately.
+
+    Raises
+    ------
+    TypeError
+        If the state contains other values than tensors, and the format is safetensors.
     """
     on_cpu = _to_cpu(state)
     if save_format == "ckpt":
         atomic_write(filename, lambda file: torch.save(on_cpu, file))
     else:
-        odd = {key: type(value).__name__ for key, value in on_cpu.items() if not isinstance(value, torch.Tensor)}
-        if odd:
+        others = {key: type(value).__name__ for key, value in on_cpu.items() if not isinstance(value, torch.Tensor)}
+        if others:
             raise TypeError(
-                f'save_format="safetensor" holds tensors only, but the model\'s state has {odd}. Use "ckpt".'
+                f'save_format="safetensor" holds tensors only, but the model\'s state has {others}. Use "ckpt".'
             )
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
         data = safetensors.torch.save(tensors)
@@ -44,16 +50,16 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
 
 
 def write_zae(filename: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write the state of an optimizer or scheduler as a pickle, which zae-engine 0.7.6 reads too."""
+    """Write the state of an optimizer or scheduler as a pickle, which zae-engine 0.7.6 can read."""
     data = pickle.dumps(_to_cpu(state))
     atomic_write(filename, lambda file: file.write(data))
 
 
 def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a state that `write_zae` or zae-engine 0.7.6 wrote, tensors onto the CPU.
+    """Read a state that `write_zae` or zae-engine 0.7.6 wrote, with its tensors on the CPU.
 
-    Only tensors, containers and plain values are read. Whole scheduler and optimizer objects, which 0.7.6 writes for a
-    `SchedulerChain`, come out as the dictionaries of their attributes.
+    The function reads only tensors, containers and plain values. 0.7.6 writes scheduler and optimizer objects for a
+    `SchedulerChain`; they are returned as dictionaries of their attributes.
 
     Parameters
     ----------
@@ -68,7 +74,7 @@ def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is no such pickle, or asks for anything else.
+        If the file is not such a pickle, or refers to another class or function.
     """
     with open(filename, "rb") as file:
         data = file.read()
@@ -87,12 +93,12 @@ def _to_cpu(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if type(value) is dict:
-        return {key: _to_cpu(part) for key, part in value.items()}
+        return {key: _to_cpu(element) for key, element in value.items()}
     if isinstance(value, (OrderedDict, Counter)):
-        moved = value.copy()  # with the versions that state_dict() attaches
-        for key, part in value.items():
-            moved[key] = _to_cpu(part)
+        moved = value.copy()  # a copy keeps `_metadata`
+        for key, element in value.items():
+            moved[key] = _to_cpu(element)
         return moved
     if type(value) in (list, tuple):
-        return type(value)([_to_cpu(part) for part in value])
+        return type(value)([_to_cpu(element) for element in value])
     return value

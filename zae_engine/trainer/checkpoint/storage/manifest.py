@@ -1,4 +1,4 @@
-"""One save of a trainer: the three files of zae-engine 0.7.6 and ``trainer.zae``, which says what belongs together."""
+"""Manifest: the file ``trainer.zae``, which lists the files of one save and contains the trainer's state."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _ATTEMPTS = 4
 
 @dataclass
 class SavedState:
-    """What was read of a save.
+    """The content of one save.
 
     Attributes
     ----------
     parts : dict of str to dict
         The states of model, optimizer and scheduler.
     rest : dict or None
-        All else, see `resume.trainer_state_dict`; None where the files are of zae-engine 0.7.6 or were written one by one.
+        The rest of the trainer's state, see `trainer_state_dict`; None if zae-engine 0.7.6 wrote the files, or if they
+        were written one by one.
     files : dict of str to str
-        The path of each part, and of ``"rest"``.
+        The path of each part's file, and of ``"rest"``.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -42,18 +43,18 @@ class SavedState:
 
 @dataclass
 class SaveStatus:
-    """What a trainer remembers of its saves.
+    """The progress and the outcome of a trainer's saves.
 
     Attributes
     ----------
     staged : str or None
-        Where the files of the save in hand are written.
+        The staging folder of the current save.
     has_failed : bool
-        Whether the latest save on a better loss has failed.
+        Whether the latest save after a better epoch failed.
     is_stopped : bool
-        Whether the trainer goes on from a state that SIGTERM stopped, or is that state.
+        Whether SIGTERM stopped the run that wrote the loaded state, or stops this run.
     to_complete : dict or None
-        What stands in ``trainer.zae`` of an epoch that is still ending.
+        The content of ``trainer.zae`` that `complete` extends at the end of the epoch.
     """
 
     staged: str | None = None
@@ -63,16 +64,21 @@ class SaveStatus:
 
 
 def write_manifest(folder: AtomicFolder, staged: str, rest: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``trainer.zae`` beside the other files of a save, and return what stands in it.
+    """Write ``trainer.zae`` with the checksums of the other files of a save.
 
     Parameters
     ----------
     folder : AtomicFolder
-        The folder, which is being saved into.
+        The folder, within its `saving` block.
     staged : str
-        Where the other files have been written.
+        The staging folder, which contains the other files.
     rest : mapping
-        Plain values.
+        The trainer's state, as plain values.
+
+    Returns
+    -------
+    dict
+        The content of the file.
     """
     paths = [os.path.join(staged, name) for name in sorted(os.listdir(staged)) if name != REST]
     paths += [os.path.join(folder.path, name) for name in folder.rewritten_files()]
@@ -83,7 +89,7 @@ def write_manifest(folder: AtomicFolder, staged: str, rest: Mapping[str, Any]) -
 
 
 def complete(folder: AtomicFolder, content: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> None:
-    """Write ``trainer.zae`` once more, with what the callbacks have come to by the end of the epoch.
+    """Rewrite ``trainer.zae`` with the states of the callbacks at the end of the epoch.
 
     Parameters
     ----------
@@ -92,35 +98,35 @@ def complete(folder: AtomicFolder, content: Mapping[str, Any], checkpoint: Mappi
     content : mapping
         What `write_manifest` returned.
     checkpoint : mapping
-        The callbacks' part, plain values.
+        The states of the callbacks, as plain values.
     """
     state = {**content["state"], "checkpoint": dict(checkpoint)}
     atomic_write(folder.file(REST), lambda file: torch.save({**content, "state": state}, file))
 
 
 def read(folder: AtomicFolder, names: Mapping[str, str], save_format: str) -> SavedState:
-    """Read a save, while another process may be writing the next one.
+    """Read one save. Another process may write the next save at the same time; then reading is repeated.
 
     Parameters
     ----------
     folder : AtomicFolder
         The folder.
     names : mapping of str to str
-        The file name of each part that is wanted.
+        The file name of each part to read.
     save_format : {"ckpt", "safetensor"}
         The format of the model's file.
 
     Returns
     -------
     SavedState
-        All of one save.
+        The content of the save.
 
     Raises
     ------
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a file cannot be read, or is of another save than the others.
+        If a file cannot be read, or belongs to another save than the others.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -135,12 +141,12 @@ def read(folder: AtomicFolder, names: Mapping[str, str], save_format: str) -> Sa
 def _read_once(folder: AtomicFolder, names: Mapping[str, str], save_format: str) -> SavedState:
     files = {part: folder.file(name) for part, name in names.items()}
     files["rest"] = folder.file(REST)
-    content = _read_rest(files["rest"]) if os.path.exists(files["rest"]) else None
+    content = _read_manifest(files["rest"]) if os.path.exists(files["rest"]) else None
     for part, name in names.items():
         if not os.path.exists(files[part]) or (content is not None and name not in content["files"]):
-            there = [name for name in folder.names() if content is None or name in (*content["files"], REST)]
+            present = [name for name in folder.names() if content is None or name in (*content["files"], REST)]
             raise FileNotFoundError(
-                f"The {part}'s file {name!r} is missing in {folder.path!r} (there are {there}). save_state() writes "
+                f"The {part}'s file {name!r} is missing in {folder.path!r}, which has {present}. save_state() writes "
                 f"it; apply_weights(file) loads a model alone."
             )
     parts = {
@@ -148,11 +154,11 @@ def _read_once(folder: AtomicFolder, names: Mapping[str, str], save_format: str)
         for part, file in files.items()
         if part != "rest"
     }
-    rest = None if content is None else _of_one_save(folder, content, {names[part]: files[part] for part in names})
+    rest = None if content is None else _matching_state(folder, content, {names[part]: files[part] for part in names})
     return SavedState(parts, rest, files)
 
 
-def _read_rest(filename: str) -> dict[str, Any]:
+def _read_manifest(filename: str) -> dict[str, Any]:
     try:
         content = torch.load(filename, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:
@@ -165,13 +171,21 @@ def _read_rest(filename: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _of_one_save(folder: AtomicFolder, content: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the rest, if the other files are those that were written with it; None if none of them is."""
-    other = [name for name, file in files.items() if checksum(file) != content["files"][name]]
-    if not other:
+def _matching_state(
+    folder: AtomicFolder, content: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Return the trainer's state if all other files match their checksums; None, with a warning, if none of them does.
+
+    Raises
+    ------
+    ValueError
+        If some files match and others do not.
+    """
+    changed = [name for name, file in files.items() if checksum(file) != content["files"][name]]
+    if not changed:
         rest: dict[str, Any] = content["state"]
         return rest
-    if len(other) == len(content["files"]) or len(other) == len(files) > 1:
+    if len(changed) == len(content["files"]) or len(changed) == len(files) > 1:
         warnings.warn(
             f"The files in {folder.path!r} were written after {REST}, by zae-engine 0.7.6 or one by one: they are "
             f"loaded, but progress, best loss, history and random states are not.",
@@ -179,7 +193,7 @@ def _of_one_save(folder: AtomicFolder, content: Mapping[str, Any], files: Mappin
         )
         return None
     raise ValueError(
-        f"{', '.join(map(repr, other))} in {folder.path!r} is not of the same save as the other files, so that loading "
-        f"them would mix two states. Bring the files of one save together; or delete {REST} if you have replaced a "
-        f"file on purpose. Nothing has been loaded."
+        f"{', '.join(map(repr, changed))} in {folder.path!r} is not of the same save as the other files, so that "
+        f"loading them would mix two states. Bring the files of one save together; or delete {REST} if you have "
+        f"replaced a file on purpose. Nothing has been loaded."
     )

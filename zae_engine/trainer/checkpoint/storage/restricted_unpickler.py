@@ -1,4 +1,4 @@
-"""Restricted unpickler: reading a pickle of tensors, containers and plain values without running other code."""
+"""Restricted unpickler: read a pickle of tensors, containers and plain values without running other code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 def load_plain_pickle(data: bytes) -> Any:
-    """Return what a pickle holds; objects of optimizers and schedulers become dictionaries of their attributes.
+    """Return the value in a pickle. Optimizer and scheduler objects become dictionaries of their attributes.
 
     Parameters
     ----------
@@ -24,21 +24,21 @@ def load_plain_pickle(data: bytes) -> Any:
     Raises
     ------
     Exception
-        If it is no pickle, asks for another class or function, or for more memory than it can need.
+        If ``data`` is not a pickle, or refers to another class or function, or asks for more memory than it can need.
     """
-    _check_size(data)
-    return _plain(_RestrictedUnpickler(io.BytesIO(data)).load(), {})
+    _check_memo(data)
+    return _to_plain(_RestrictedUnpickler(io.BytesIO(data)).load(), {})
 
 
-class _Inert:
-    """Stands in for an object of a class that is not to be run: keeps its attributes, does nothing."""
+class _AttributeHolder:
+    """A placeholder for an object of a class whose code must not run. It only stores the object's attributes."""
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, dict):
             self.__dict__.update(state)
 
 
-def _tensor_bytes(data: bytes) -> Any:
+def _load_tensor(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
@@ -49,7 +49,7 @@ def _numpy_scalar(dtype: Any, data: bytes) -> Any:
 
 
 class _Function:
-    """A function that a pickle may call, but not change: its BUILD instruction would set attributes otherwise."""
+    """A function that a pickle may call but not change. The BUILD instruction of a pickle sets attributes otherwise."""
 
     __slots__ = ("_call",)
     _call: Callable[..., Any]
@@ -80,7 +80,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch", "Size"): torch.Size,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch.storage", "_load_from_bytes"): _tensor_bytes,  # torch's own would unpickle anything
+    ("torch.storage", "_load_from_bytes"): _load_tensor,  # torch's own function unpickles any object
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "scalar"): _numpy_scalar,
     ("numpy._core.multiarray", "scalar"): _numpy_scalar,
@@ -94,27 +94,27 @@ class _RestrictedUnpickler(pickle.Unpickler):
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         if module.split(".")[:2] in (["zae_engine", "schedulers"], ["torch", "optim"]) and name.isidentifier():
-            return type(name, (_Inert,), {})
+            return type(name, (_AttributeHolder,), {})
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no saved state needs")
 
 
-def _check_size(data: bytes) -> None:
-    """Raise if a few bytes ask for much memory: the numbers under which a pickle remembers things are its own."""
+def _check_memo(data: bytes) -> None:
+    """Raise an error if a memo index is larger than the pickle, since the unpickler allocates a table of that size."""
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
             raise pickle.UnpicklingError("it asks for more memory than it can need")
 
 
-def _plain(value: Any, done: dict[int, Any]) -> Any:
-    """Turn inert objects into dictionaries, each object once, however often it is referred to."""
+def _to_plain(value: Any, done: dict[int, Any]) -> Any:
+    """Turn placeholders into dictionaries. Several references to an object become references to one dictionary."""
     if id(value) in done:
         return done[id(value)]
-    if isinstance(value, _Inert):
-        plain: Any = {key: _plain(part, done) for key, part in vars(value).items() if key != "optimizer"}
+    if isinstance(value, _AttributeHolder):
+        plain: Any = {key: _to_plain(element, done) for key, element in vars(value).items() if key != "optimizer"}
     elif type(value) is dict:
-        plain = {key: _plain(part, done) for key, part in value.items()}
+        plain = {key: _to_plain(element, done) for key, element in value.items()}
     elif type(value) in (list, tuple):
-        plain = type(value)([_plain(part, done) for part in value])
+        plain = type(value)([_to_plain(element, done) for element in value])
     else:
         return value
     done[id(value)] = plain

@@ -1,7 +1,7 @@
-"""zae-engine's adapter to PyTorch Lightning.
+"""Adapter: it runs zae-engine trainers on PyTorch Lightning.
 
-`fit` and `test` run a zae-engine trainer, `launch` runs it in several processes; ``module.py`` shows what Lightning
-does with it. `zae_engine` calls these when something runs, so most people never import this package.
+`fit` and `test` run a trainer in this process, `launch` runs it in several processes. ``module.py`` shows what each of
+Lightning's hooks does. `zae_engine` imports this package when something runs; most users never import it.
 
 >>> import zae_lightning
 >>> callable(zae_lightning.fit)

@@ -1,7 +1,8 @@
-"""What Lightning's callbacks and loops look for on a LightningModule, from the user's model, optimizer and loader."""
+"""Base module: the attributes that Lightning's callbacks and loops expect of a LightningModule."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as L
@@ -12,11 +13,11 @@ from .protocol import Hooks
 
 
 class BaseModule(L.LightningModule):
-    """The attributes that people write on a LightningModule by hand.
+    """A LightningModule with the attributes of the user's model, optimizer and loader.
 
-    ``lr`` and ``learning_rate`` are those of the optimizer's first group, ``batch_size`` is the loader's; setting them
-    changes these. Other attributes that this module does not have are the model's, ``backbone`` for instance.
-    ``forward`` calls the model, and ``predict_step`` gives what ``test_step`` returns under "output".
+    ``lr`` and ``learning_rate`` read the optimizer's first parameter group, and set all groups. ``batch_size`` reads
+    and sets the batch size of the loader. Attributes that the module lacks are read from the model, such as
+    ``backbone``. ``forward`` calls the model. ``predict_step`` returns the "output" of ``test_step``.
     """
 
     hooks: Hooks
@@ -36,7 +37,7 @@ class BaseModule(L.LightningModule):
         return self.model(*args, **kwargs)
 
     def predict_step(self, batch: Any, *args: Any) -> Any:
-        """Return what ``test_step`` returns under "output"; all of it if there is none."""
+        """Return the "output" of ``test_step``; its whole dict if it has no "output"."""
         step_dict = self.hooks.test_forward(batch)
         return step_dict.get("output", step_dict)
 
@@ -66,22 +67,22 @@ class BaseModule(L.LightningModule):
         self.hooks.batch_size = value
 
     def train_dataloader(self) -> Any:
-        """Return the trainer's loader, with the batch size of this moment; for the batch size finder."""
+        """Return the trainer's loader with its current batch size, for the batch size finder."""
         if self.hooks.loader is None:
             raise ValueError("No loader: give one to fit(module, loader), or run the trainer once.")
         self._loader = DataLoaderWrapper(self.hooks.loader) if self._loader is not None else None
         return self._loader if self._loader is not None else self.hooks.loader
 
     def _log_step(self, outputs: Any) -> None:
-        """Give the step to the loggers of a user's own ``L.Trainer``, as often as that says."""
-        trainer: Any = self.trainer
-        step = trainer.fit_loop.total_batch_idx
-        if trainer.loggers and step % trainer.log_every_n_steps == 0:
+        """Log the step to the loggers of the user's ``L.Trainer``, every ``log_every_n_steps`` steps."""
+        lightning_trainer: Any = self.trainer
+        step = lightning_trainer.fit_loop.total_batch_idx
+        if lightning_trainer.loggers and step % lightning_trainer.log_every_n_steps == 0:
             values = self.hooks.to_floats(outputs)
-            for logger in trainer.loggers:
+            for logger in lightning_trainer.loggers:
                 logger.log_metrics(values, step=step)
 
 
-def tensors(values: Any) -> dict[str, torch.Tensor]:
-    """Return numbers by name as Lightning keeps them in ``callback_metrics``."""
+def tensors(values: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    """Return numbers as scalar tensors, the type of Lightning's ``callback_metrics``."""
     return {key: torch.tensor(value) for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""The states of Lightning's callbacks: into a trainer's own files, and back when its next run begins."""
+"""Callback states: collecting them for a trainer's files, and restoring them when the next run starts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lightning.pytorch.callbacks import Callback
 from .progress import is_fitting
 from .protocol import TrainerProtocol
 
-_PRESENT = "the weights of the model"
+_MODEL_WEIGHTS = "the weights of the model"  # a value of the format on disk
 
 
 def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
-    """Return what callbacks write into a checkpoint.
+    """Return the entries of a checkpoint that callbacks write.
 
-    In the midst of a run that is what Lightning would write, averaged weights included. Otherwise it is only what each
-    callback keeps from run to run.
+    During a run these are the entries that Lightning would write, averaged weights included. Otherwise these are the
+    states that callbacks keep from run to run.
 
     Parameters
     ----------
@@ -37,30 +37,30 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     if lightning_trainer is None or not is_fitting(lightning_trainer):
         return checkpoint
     module = lightning_trainer.lightning_module
-    present = module.state_dict()
-    checkpoint["state_dict"] = present
+    weights = module.state_dict()
+    checkpoint["state_dict"] = weights
     for callback in callbacks:
         callback.on_save_checkpoint(lightning_trainer, module, checkpoint)
-    return {key: _PRESENT if value is present else value for key, value in checkpoint.items()}
+    return {key: _MODEL_WEIGHTS if value is weights else value for key, value in checkpoint.items()}
 
 
 def resume_callbacks(lightning_trainer: L.Trainer, module: L.LightningModule, checkpoint: Mapping[str, Any]) -> None:
-    """Give callbacks what they wrote into a checkpoint, in the order in which Lightning does.
+    """Restore the states of callbacks from a checkpoint, in Lightning's order.
 
     Parameters
     ----------
     lightning_trainer : lightning.pytorch.Trainer
-        A trainer whose ``setup`` is over.
+        A trainer after its ``setup``.
     module : lightning.pytorch.LightningModule
-        Its module, with the weights of the checkpoint.
+        Its module, which has the weights of the checkpoint.
     checkpoint : mapping
-        What `callback_states` returned, or a checkpoint of Lightning's.
+        The result of `callback_states`, or a Lightning checkpoint.
     """
-    whole = {key: module.state_dict() if value == _PRESENT else value for key, value in checkpoint.items()}
-    states = whole.get("callbacks", {})
-    if "state_dict" in whole:
+    complete = {key: module.state_dict() if value == _MODEL_WEIGHTS else value for key, value in checkpoint.items()}
+    states = complete.get("callbacks", {})
+    if "state_dict" in complete:
         for callback in lightning_trainer.callbacks:  # type: ignore[attr-defined]
-            callback.on_load_checkpoint(lightning_trainer, module, whole)
+            callback.on_load_checkpoint(lightning_trainer, module, complete)
     for callback in lightning_trainer.callbacks:  # type: ignore[attr-defined]
         if states.get(callback.state_key):
             callback.load_state_dict(states[callback.state_key])

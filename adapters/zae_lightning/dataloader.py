@@ -1,4 +1,4 @@
-"""Loaders as ``for batch in loader`` iterates them, which Lightning does not quite."""
+"""Loader wrapper: Lightning receives exactly the batches that ``for batch in loader`` yields."""
 
 from __future__ import annotations
 
@@ -12,51 +12,50 @@ _HIDDEN = ("loader", "sampler", "batch_sampler", "_iterator")
 
 
 class DataLoaderWrapper:
-    """A loader between the user's and Lightning's loops.
+    """A loader for Lightning's loops that wraps the user's loader.
 
-    Lightning asks for the length once and takes as many batches, no more and no less; it calls ``iter()`` more often
-    than a loop does, shuts persistent workers down, takes a list for several loaders, and fetches test batches without
-    gradients. Each of these can change what a trainer computes. Here, ``iter()`` has no effect until the first batch is
-    asked for; missing batches are made up by ``None``, which is skipped; and what is left when Lightning has enough, be
-    it only the code behind the last ``yield``, is for `remaining`.
+    Lightning reads the length once and takes exactly that many batches. It calls ``iter()`` more often than a plain
+    loop does, shuts down persistent workers, treats a list as several loaders, and fetches test batches without
+    gradients. Each of these can change the results of a trainer. With the wrapper, ``iter()`` has no effect until the
+    first batch is requested. The wrapper pads a loader that ends early with ``None``, which Lightning skips.
+    `remaining` continues a loader to its end: batches beyond its length, and the code after its last ``yield``.
 
     Parameters
     ----------
     loader : iterable of batches
-        The user's loader. Its attributes can be read here too, but for its samplers, which Lightning would tell the
-        epoch.
-    hides_dataset : bool, optional
-        Whether its dataset cannot be read either, so that Lightning makes no other loader of it.
+        The user's loader. The wrapper has its attributes, but not its samplers, on which Lightning calls ``set_epoch``.
+    hide_dataset : bool, optional
+        Whether to hide ``dataset`` too, so that Lightning does not build another loader from it.
     """
 
-    def __init__(self, loader: Any, hides_dataset: bool = False) -> None:
+    def __init__(self, loader: Any, hide_dataset: bool = False) -> None:
         self.loader = loader
-        self._hidden = (*_HIDDEN, "dataset") if hides_dataset else _HIDDEN
+        self._hidden = (*_HIDDEN, "dataset") if hide_dataset else _HIDDEN
         self._length = sized_len(loader)
-        self._batches: Iterator[Any] | None = None
-        self._given = self._passed = 0
-        self._is_over = False
-        self._before: Any = None
+        self._batch_iterator: Iterator[Any] | None = None
+        self._n_yielded = self._n_skipped = 0
+        self._is_exhausted = False
+        self._previous_state: Any = None
         self._grad_enabled = torch.is_grad_enabled()
 
     def __iter__(self) -> Iterator[Any]:
-        if self._is_over:  # nothing is drawn from it
+        if self._is_exhausted:  # all batches of the epoch are done
             return
-        self._batches, self._given, self._passed = iter(self.loader), self._passed, 0
+        self._batch_iterator, self._n_yielded, self._n_skipped = iter(self.loader), self._n_skipped, 0
         while True:
             if self._length is None and self._is_stateful:
-                self._before = self.loader.state_dict()  # Lightning fetches one batch ahead here
+                self._previous_state = self.loader.state_dict()  # without a length, Lightning prefetches one batch
             if torch.is_grad_enabled() is self._grad_enabled:
-                batch = next(self._batches, self)  # itself for the end
+                batch = next(self._batch_iterator, self)  # the wrapper itself marks the end
             else:
                 with torch.set_grad_enabled(self._grad_enabled):
-                    batch = next(self._batches, self)
+                    batch = next(self._batch_iterator, self)
             if batch is self:
                 break
-            self._given += 1
+            self._n_yielded += 1
             yield batch
         if self._length is not None:
-            for _ in range(self._given, self._length):
+            for _ in range(self._n_yielded, self._length):
                 yield None
 
     @property
@@ -64,28 +63,36 @@ class DataLoaderWrapper:
         return hasattr(self.loader, "state_dict") and hasattr(self.loader, "load_state_dict")
 
     def position(self) -> Any:
-        """Return the loader's own state behind the batch that is being trained; None if it has none."""
+        """Return the loader's state after the current batch; None if the loader has no ``state_dict``."""
         if not self._is_stateful:
             return None
-        return self.loader.state_dict() if self._length is not None else self._before
+        return self.loader.state_dict() if self._length is not None else self._previous_state
 
     def skip(self, batches: int, are_all: bool) -> None:
-        """Count batches of the epoch that the loader, set to where it was, does not give again."""
-        self._passed, self._is_over = (0, True) if are_all else (batches, False)
+        """Count batches that were trained before a resume; the loader, with its state restored, continues after them.
+
+        Parameters
+        ----------
+        batches : int
+            The number of finished batches.
+        are_all : bool
+            Whether the epoch has no more.
+        """
+        self._n_skipped, self._is_exhausted = (0, True) if are_all else (batches, False)
 
     def begin_epoch(self) -> None:
-        """Give all batches again: an epoch begins that was not gone on with."""
-        self._is_over = False
+        """Yield all batches again in a new epoch."""
+        self._is_exhausted = False
 
     def remaining(self) -> Iterator[Any]:
-        """Yield what the user's loader has beyond its length, if Lightning has taken all up to there."""
-        if self._batches is not None and self._given == self._length:
-            yield from self._batches
-        self._batches = None
+        """Yield the loader's batches beyond its length, if Lightning has taken all batches before them."""
+        if self._batch_iterator is not None and self._n_yielded == self._length:
+            yield from self._batch_iterator
+        self._batch_iterator = None
 
     def close(self) -> None:
-        """Let go of an iteration that was broken off, and of its worker processes."""
-        self._batches = None
+        """Release an unfinished iteration and its worker processes."""
+        self._batch_iterator = None
 
     def __len__(self) -> int:
         if self._length is None:

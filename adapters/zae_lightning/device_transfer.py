@@ -1,13 +1,13 @@
-"""Moving a trainer's model and optimizer state."""
+"""Device transfer: moving a trainer's model and optimizer state to a device."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
+from .protocol import TrainerProtocol
 
-def move_to_device(trainer: Any, device: torch.device) -> None:
+
+def move_to_device(trainer: TrainerProtocol, device: torch.device) -> None:
     """Move the model and the optimizer's state to a device.
 
     Parameters
@@ -15,12 +15,12 @@ def move_to_device(trainer: Any, device: torch.device) -> None:
     trainer : TrainerProtocol
         The trainer.
     device : torch.device
-        Where to.
+        The device.
     """
     if isinstance(trainer.model, torch.nn.Module):
         trainer.model.to(device)
     for state in getattr(trainer.optimizer, "state", {}).values():
         for key, value in state.items():
-            # Adam keeps its step count on the CPU: only what lives beside the parameters moves.
+            # Adam keeps its step count, a scalar, on the CPU.
             if isinstance(value, torch.Tensor) and value.dim() > 0:
                 state[key] = value.to(device)

@@ -1,4 +1,4 @@
-"""Letting the user's exceptions out of Lightning's loops as they were raised."""
+"""Exceptions: the user's exceptions pass through Lightning's loops unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UserStopIteration(BaseException):
-    """Carries a `StopIteration` out of a user's method, which Lightning's loops would take for the end of the data."""
+    """Carries a `StopIteration` of the user through Lightning, whose loops would treat it as the end of the data."""
 
     def __init__(self, original: StopIteration) -> None:
         super().__init__()
@@ -19,8 +19,8 @@ class UserStopIteration(BaseException):
 
 
 def propagate_stop_iteration(function: F) -> F:
-    """Let a `StopIteration` from the user's code pass through Lightning."""
-    # Lightning looks at the signature of a step at every batch: have it ready.
+    """Decorate a hook so that a `StopIteration` of the user's code passes through Lightning."""
+    # Lightning inspects the signature of a step for every batch; a stored signature is fast.
     function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
 
     @wraps(function)
@@ -34,30 +34,30 @@ def propagate_stop_iteration(function: F) -> F:
 
 
 def unwrap_user_exception(error: BaseException | None) -> BaseException | None:
-    """Return the exception that the user's code raised, where Lightning made another one of it; else None.
+    """Return the user's exception that Lightning has replaced by another one; None if it has not.
 
     Parameters
     ----------
     error : BaseException or None
-        What came out of Lightning.
+        The exception that Lightning raised.
 
     Returns
     -------
     BaseException or None
-        A `StopIteration`, or the `KeyboardInterrupt` for which Lightning calls ``sys.exit(1)``, or, in a thread, fails
-        to change a signal handler.
+        A `StopIteration`, or a `KeyboardInterrupt`. For the latter, Lightning calls ``sys.exit(1)``; in a thread it
+        raises a `ValueError`, since it cannot set a signal handler there.
     """
     if isinstance(error, UserStopIteration):
         return error.original
     if not isinstance(error, (SystemExit, ValueError)) or not isinstance(error.__context__, KeyboardInterrupt):
         return None
-    # Whose exit is it? Lightning's own comes from its outermost function; one of the user's from within its loops. (The
-    # innermost frame does not tell: wandb replaces sys.exit.) The name is private to Lightning; the tests of interrupts
-    # in tests/zae_lightning/test_runtime.py fail if it changes.
-    return error.__context__ if _innermost_of_lightning(error) == "_call_and_handle_interrupt" else None
+    # Lightning exits from its outermost function, the user within its loops. The innermost frame of all does not
+    # distinguish them, since wandb replaces sys.exit. The name is private to Lightning;
+    # tests/unit/zae_lightning/test_exceptions.py fails if it changes.
+    return error.__context__ if _innermost_lightning_function(error) == "_call_and_handle_interrupt" else None
 
 
-def _innermost_of_lightning(error: BaseException) -> str:
+def _innermost_lightning_function(error: BaseException) -> str:
     name, traceback = "", error.__traceback__
     while traceback is not None:
         frame, traceback = traceback.tb_frame, traceback.tb_next

@@ -1,8 +1,6 @@
-"""Telling Lightning's parts apart."""
+"""Object kinds: callbacks, loggers and strategies of Lightning."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
@@ -11,17 +9,17 @@ from lightning.pytorch.strategies import Strategy
 _KINDS = {Callback: "callback", Logger: "logger", Strategy: "strategy"}
 
 
-def kind_of_object(value: Any) -> str | None:
-    """Return what an object is to Lightning.
+def kind_of_object(value: object) -> str | None:
+    """Return the kind of a Lightning object.
 
     Parameters
     ----------
-    value : Any
+    value : object
         Any object.
 
     Returns
     -------
     {"callback", "logger", "strategy"} or None
-        None if it is none of these.
+        None for other objects.
     """
-    return next((kind for part, kind in _KINDS.items() if isinstance(value, part)), None)
+    return next((kind for cls, kind in _KINDS.items() if isinstance(value, cls)), None)

@@ -1,4 +1,4 @@
-"""The generated LightningModule of a trainer that overrides ``run_batch``."""
+"""Manual module: the LightningModule of a trainer that overrides ``run_batch``."""
 
 from __future__ import annotations
 
@@ -17,45 +17,49 @@ from .protocol import Hooks
 def make_module(
     hooks: Hooks, loader: DataLoaderWrapper | None = None, valid_loader: DataLoaderWrapper | None = None
 ) -> AutomaticOptimizationModule:
-    """Return the module that runs a trainer: a `ManualOptimizationModule` if its batches are its own affair, else a `AutomaticOptimizationModule`.
+    """Return the LightningModule of a trainer.
 
     Parameters
     ----------
     hooks : Hooks
         The run's hooks.
     loader, valid_loader : DataLoaderWrapper, optional
-        The loaders that Lightning is given; none if the module is for an ``L.Trainer`` of the user's own.
+        The loaders that Lightning iterates; None for the user's ``L.Trainer``.
+
+    Returns
+    -------
+    AutomaticOptimizationModule
+        A `ManualOptimizationModule` if the trainer overrides ``run_batch``.
     """
-    return (ManualOptimizationModule if hooks.uses_manual_optimization else AutomaticOptimizationModule)(
-        hooks, loader, valid_loader
-    )
+    cls = ManualOptimizationModule if hooks.uses_manual_optimization else AutomaticOptimizationModule
+    return cls(hooks, loader, valid_loader)
 
 
 class ManualOptimizationModule(AutomaticOptimizationModule):
-    """Runs an overridden ``run_batch``, with Lightning's manual optimization.
+    """Runs an overridden ``run_batch`` with Lightning's manual optimization.
 
     Parameters
     ----------
     hooks : Hooks
         The run's hooks.
-    loader, valid_loader : DataLoaderWrapper
-        The loaders that Lightning is given.
+    loader, valid_loader : DataLoaderWrapper or None
+        The loaders that Lightning iterates; None for the user's ``L.Trainer``.
     """
 
     def __init__(self, hooks: Hooks, loader: DataLoaderWrapper | None, valid_loader: DataLoaderWrapper | None) -> None:
         super().__init__(hooks, loader, valid_loader)
         self.automatic_optimization = False
-        self._stepping = False
+        self._lightning_counts_step = False
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave the batch as the loader gave it: ``run_batch`` moves it."""
+        """Return the batch of the loader unchanged: ``run_batch`` moves it."""
         return batch
 
     @propagate_stop_iteration
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Call the user's ``run_batch``; what `Trainer.run_batch` does of it goes through the strategy.
+        """Call the user's ``run_batch``; the strategy runs backward and step if it calls `Trainer.run_batch`.
 
-        ``self.optimizer`` stays the user's own object; each step that it takes is counted.
+        The trainer's optimizer stays the user's object. Each of its steps is counted.
         """
         self.hooks.begin_batch(batch_idx)
         optimizer = self._optimizer
@@ -69,25 +73,25 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         return dict(output)
 
     def _step_through_lightning(self) -> None:
-        replaced = self._sync_optimizer()  # within this very batch, so that Lightning does not count its step
-        self._stepping = True
+        is_replaced = self._sync_optimizer()  # within this batch, so Lightning does not count the new optimizer's step
+        self._lightning_counts_step = True
         try:
             self.optimizers().step()  # type: ignore[union-attr]
         finally:
-            self._stepping = False
-        if replaced:
+            self._lightning_counts_step = False
+        if is_replaced:
             count_step(self.trainer)
 
     def _count_step(self, *args: Any) -> None:
-        if not self._stepping:
+        if not self._lightning_counts_step:
             count_step(self.trainer)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Clip, if the step comes from `Trainer.run_batch`; Lightning has unscaled the gradients by now."""
+        """Clip the gradients, which Lightning has unscaled, if the step comes from `Trainer.run_batch`."""
         self.hooks.clip_gradients(if_due=True)
 
     def predict_step(self, batch: Any, *args: Any) -> Any:
-        """As `AutomaticOptimizationModule.predict_step`."""
+        """Move the batch to the device, then run `AutomaticOptimizationModule.predict_step`."""
         return super().predict_step(self.hooks.to_device(batch), *args)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:

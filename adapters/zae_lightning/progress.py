@@ -1,9 +1,9 @@
-"""Carrying Lightning's counts of epochs and steps from one run to the next.
+"""Progress: Lightning's counts of epochs and steps, continued from run to run.
 
-Every run has a fresh ``L.Trainer``, but its ``current_epoch`` and ``global_step`` shall go on. They are set in the way
-in which Lightning itself resumes from a checkpoint, through ``fit_loop.load_state_dict``; this has the side effect that
-is needed here, that Lightning does not call ``iter()`` on the loader a second time, which would draw from the random
-number generator and change every number after it.
+Every run has a new ``L.Trainer``; its ``current_epoch`` and ``global_step`` continue those of the previous run. The
+counts are set through ``fit_loop.load_state_dict``, as Lightning does when it resumes from a checkpoint. This way
+Lightning does not call ``iter()`` on the loader a second time; a second call would draw from the random number
+generator and change all following numbers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _EPOCH_LOOP = "epoch_loop.state_dict"
 
 
 def read_progress(lightning_trainer: L.Trainer) -> dict[str, int]:
-    """Return what has been counted: finished epochs, batches, optimizer steps, and batches as loggers count them.
+    """Return the counts of a run: finished epochs, batches, optimizer steps, and batches that loggers count.
 
     Parameters
     ----------
     lightning_trainer : lightning.pytorch.Trainer
-        A trainer whose ``fit`` is over, finished or broken off.
+        A trainer whose ``fit`` has ended, normally or by an exception.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def read_progress(lightning_trainer: L.Trainer) -> dict[str, int]:
 
 
 def current_progress(trainer: TrainerProtocol) -> dict[str, int]:
-    """Return what has been counted up to now, in the midst of a run too.
+    """Return the current counts, during a run too.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def current_progress(trainer: TrainerProtocol) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        As `read_progress`. An epoch whose end is being worked on counts.
+        As `read_progress`. An epoch that is being finished is counted.
     """
     lightning_trainer = trainer.lightning_trainer
     if lightning_trainer is None or not is_fitting(lightning_trainer):
@@ -64,25 +64,26 @@ def current_progress(trainer: TrainerProtocol) -> dict[str, int]:
     epochs = state["epoch_progress"]["current"]
     is_ending = trainer._zae_state.run.epoch_summary is not None
     batches = state[_BATCHES]["total"]
-    in_a_batch = batches["processed"] > batches["completed"]  # Lightning has not counted it for the loggers yet
-    validated = is_ending and epochs["processed"] == epochs["completed"]
+    is_within_batch = batches["processed"] > batches["completed"]  # Lightning has not yet counted it for the loggers
+    is_validated = is_ending and epochs["processed"] == epochs["completed"]
     return {
         **read_progress(lightning_trainer),
-        "logged": state[_EPOCH_LOOP]["_batches_that_stepped"] + (in_a_batch or validated),
+        "logged": state[_EPOCH_LOOP]["_batches_that_stepped"] + (is_within_batch or is_validated),
         "epochs": epochs["completed"] + 1 if is_ending else epochs["processed"],
         "batches": batches["processed"],
     }
 
 
 def is_fitting(lightning_trainer: L.Trainer) -> bool:
-    """Whether a trainer is in the midst of its ``fit``, and not in a validation that began it."""
+    """Whether a trainer runs ``fit``, its validation included."""
     return lightning_trainer.state.status == TrainerStatus.RUNNING and lightning_trainer.state.fn == TrainerFn.FITTING
 
 
 def count_step(lightning_trainer: L.Trainer) -> None:
-    """Count an optimizer step that did not go through Lightning's wrapper.
+    """Count an optimizer step that bypassed Lightning's wrapper.
 
-    Private to Lightning, but nothing public counts a step; tests/zae_lightning/test_counts.py fails if it changes.
+    No public function counts a step. The attributes are private to Lightning; tests/unit/zae_lightning/test_progress.py
+    fails if they change.
 
     Parameters
     ----------
@@ -97,39 +98,39 @@ def count_step(lightning_trainer: L.Trainer) -> None:
 def restore_progress(
     lightning_trainer: L.Trainer, counts: Mapping[str, int], resumed: tuple[int, bool, bool] | None = None
 ) -> None:
-    """Let a fresh lightning_trainer count on from ``counts``; nothing happens if they are empty.
+    """Set the counts of a new ``L.Trainer``; empty counts change nothing.
 
     Parameters
     ----------
     lightning_trainer : lightning.pytorch.Trainer
         A trainer that has not run yet.
     counts : mapping of str to int
-        What `read_progress` gave after the run before.
+        The counts that `read_progress` returned after the previous run.
     resumed : tuple, optional
-        How many batches of the next epoch are done, if it is gone on with in its middle; whether these were all; and
-        whether the validation that may be due behind them is over.
+        For a run that resumes in the middle of an epoch: the number of finished batches, whether the epoch has no more,
+        and whether the validation that is due after them is finished.
     """
     if not counts.get("epochs") and not counts.get("steps") and resumed is None:
         return
     state = lightning_trainer.fit_loop.state_dict()
-    for part in ("total", "current"):
-        _fill(state["epoch_progress"][part], counts.get("epochs", 0))
+    for scope in ("total", "current"):
+        _fill(state["epoch_progress"][scope], counts.get("epochs", 0))
     _fill(state[_BATCHES]["total"], counts.get("batches", 0))
     _fill(state[_OPTIMIZER_STEPS]["optimizer"]["step"]["total"], counts.get("steps", 0))
     _fill(state[_MANUAL_STEPS]["total"], counts.get("steps", 0))
     if resumed is not None:
         batches, is_over, has_validated = resumed
-        for part in ("total", "current"):
+        for scope in ("total", "current"):
             for key in ("ready", "started"):
-                state["epoch_progress"][part][key] += 1
+                state["epoch_progress"][scope][key] += 1
         _fill(state[_BATCHES]["current"], batches)
         state[_BATCHES]["is_last_batch"] = is_over
-        if not has_validated:  # as if Lightning had been in the midst of it: then it runs it, if it is due
+        if not has_validated:  # a started validation: Lightning runs it, if it is due
             state[_VALIDATION]["total"].update(ready=1, started=1)
     state[_EPOCH_LOOP]["_batches_that_stepped"] = counts.get("logged", 0)
     lightning_trainer.fit_loop.load_state_dict(state)
 
 
-def _fill(progress: dict[str, int], value: int) -> None:
-    for key in progress:
-        progress[key] = value
+def _fill(counts: dict[str, int], value: int) -> None:
+    for key in counts:
+        counts[key] = value

@@ -1,4 +1,4 @@
-"""Protocols: what the adapter sees of a zae-engine trainer, its state and its hooks, and nothing else."""
+"""Protocols: the attributes and methods that the adapter uses of a trainer, its state and its hooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class World(Protocol):
-    """The processes that train together, and the place of this one among them."""
+    """The processes that train together, with the rank of this process."""
 
     rank: int
     size: int
@@ -23,7 +23,7 @@ class World(Protocol):
 
 
 class Screen(Protocol):
-    """What a run writes on, in the process of the user."""
+    """The display of a run, in the process that started it."""
 
     def write(self, text: str) -> None:
         """Write a line."""
@@ -32,8 +32,8 @@ class Screen(Protocol):
         """Remove the bar."""
 
 
-class Precision(Protocol):
-    """The precision of a trainer."""
+class PrecisionConfig(Protocol):
+    """The precision of a trainer's forward passes."""
 
     name: str
     device_type: str
@@ -47,29 +47,29 @@ class Config(Protocol):
     callback_factories: list[Callable[[Any], Any]]
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> PrecisionConfig:
         """The precision."""
 
 
 class LoggerConnector(Protocol):
-    """What passes steps and epochs to the loggers."""
+    """The part of a trainer that passes steps and epochs to the loggers."""
 
     def warn_once(self, logger: Any, method: str, error: Exception) -> None:
-        """Warn of a logger that fails, the first time."""
+        """Warn once for each logger that raises an exception."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the counts."""
+        """Return the counters."""
 
 
 class History(Protocol):
-    """The records of all epochs."""
+    """The rows of all epochs."""
 
     def assign(self, other: Any) -> None:
-        """Take over the records of another history."""
+        """Replace the rows by those of another history."""
 
 
 class Records(Protocol):
-    """What persists from run to run."""
+    """The part of the state that persists from run to run."""
 
     lightning_progress: Mapping[str, int]
 
@@ -83,14 +83,20 @@ class Records(Protocol):
 
 
 class ProcessState(Protocol):
-    """What belongs to a process."""
+    """The part of the state that belongs to one process."""
 
-    world: Any
+    @property
+    def world(self) -> World | None:
+        """The processes that train together; None for a single process."""
+
+    @world.setter
+    def world(self, value: Any) -> None: ...
+
     screen: Any
 
 
 class RunState(Protocol):
-    """What lasts for a run."""
+    """The part of the state that lasts for one run."""
 
     @property
     def epoch_summary(self) -> object | None:
@@ -98,7 +104,7 @@ class RunState(Protocol):
 
 
 class TrainerState(Protocol):
-    """The package's own part of a trainer."""
+    """The state that the package stores on a trainer."""
 
     @property
     def config(self) -> Config:
@@ -106,25 +112,25 @@ class TrainerState(Protocol):
 
     @property
     def records(self) -> Records:
-        """What persists from run to run."""
+        """The part that persists from run to run."""
 
     @property
     def process(self) -> ProcessState:
-        """What belongs to this process."""
+        """The part that belongs to this process."""
 
     @property
     def run(self) -> RunState:
-        """What lasts for one run."""
+        """The part that lasts for one run."""
 
     def random_state(self) -> dict[str, Any]:
         """Return the states of the random number generators."""
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Set what `random_state` returned."""
+        """Restore the states that `random_state` returned."""
 
 
 class TrainerProtocol(Protocol):
-    """A trainer, as the adapter needs it."""
+    """The trainer that the adapter runs."""
 
     device: list[torch.device]
     primary_device_index: int
@@ -137,13 +143,25 @@ class TrainerProtocol(Protocol):
 
     @property
     def _zae_state(self) -> TrainerState:
-        """The package's own part."""
+        """The state that the package stores on the trainer."""
+
+
+class SavingTrainer(Protocol):
+    """A trainer with ``StateManagerAddon``."""
+
+    saved_loss: float | None
+
+    def state_file(self, part: str) -> str:
+        """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``."""
+
+    def _zae_complete_state(self) -> None:
+        """Save the callbacks' states again."""
 
 
 class Hooks(Protocol):
-    """The events of a run; the generated module calls one of these methods from each of Lightning's hooks.
+    """The events of a run: each of Lightning's hooks in the generated module calls one of these methods.
 
-    The methods stand in the order in which they are called.
+    The methods are listed in the order of the calls.
     """
 
     loader: Any
@@ -167,37 +185,37 @@ class Hooks(Protocol):
 
     @property
     def mode(self) -> str:
-        """The trainer's present mode, ``"train"`` or ``"test"``."""
+        """The trainer's current mode, ``"train"`` or ``"test"``."""
 
     @property
     def grad_enabled(self) -> bool:
-        """Whether gradients were enabled where the run was started."""
+        """Whether gradients were enabled when the run started."""
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
-        """The user's present optimizer, if it is a torch optimizer."""
+        """The trainer's optimizer; None unless it is a torch optimizer."""
 
     @property
     def torch_scheduler(self) -> Any:
-        """The user's present scheduler, if it is a torch scheduler."""
+        """The trainer's scheduler; None unless it is a torch scheduler."""
 
     @property
     def scheduler_interval(self) -> str:
-        """``"step"`` or ``"epoch"``."""
+        """The unit of the scheduler's steps: ``"step"`` or ``"epoch"``."""
 
     @property
     def uses_manual_optimization(self) -> bool:
-        """Whether ``run_batch`` does all of a batch."""
+        """Whether the user overrides ``run_batch``, so that Lightning runs it with manual optimization."""
 
     @property
     def results(self) -> Mapping[str, float]:
-        """The results of the latest epochs, by names such as ``train_loss`` and ``val_loss``."""
+        """The results of the latest epoch of each phase, such as ``train_loss`` and ``val_loss``."""
 
     def means(self) -> Mapping[str, float]:
         """Return the running means of the current phase."""
 
     def to_floats(self, step_dict: Any) -> dict[str, float]:
-        """Return the scalars of what a step returned."""
+        """Return the scalars of a step's output."""
 
     # The run
 
@@ -205,31 +223,31 @@ class Hooks(Protocol):
         """Start the run."""
 
     def enter_external_trainer(self, mode: str) -> None:
-        """Start, in an ``L.Trainer`` of the user's own that runs in this mode."""
+        """Start a run inside the user's ``L.Trainer``, in this mode."""
 
     def __exit__(self, *exception: object) -> None:
         """End the run."""
 
     def resume_mid_epoch(self) -> tuple[int, bool, bool] | None:
-        """Resume in the middle of an epoch, if such a state is loaded.
+        """Resume in the middle of an epoch, if such a state is loaded; otherwise return None.
 
-        Return how many batches are done, whether these are all, and whether the validation there is over; or None.
+        Return the number of finished batches, whether the epoch has no more, and whether the validation is finished.
         """
 
     def track_position(self, position: Callable[[], tuple[int, Any] | None]) -> None:
-        """Receive what tells how many batches of the training epoch are done, and the loader's own state."""
+        """Store a function that returns the number of finished batches of the epoch, and the loader's state."""
 
     def checkpoint(self) -> Mapping[str, Any] | None:
-        """Return the loaded checkpoint that the callbacks of this run take up, or None."""
+        """Return the loaded checkpoint for the callbacks of this run; None without one."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the trainer's part of a checkpoint, plain values."""
+        """Return the trainer's part of a checkpoint as plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
     def exclude_from_averaging(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Leave the gradients of these parameters to Lightning's strategy."""
+        """Exclude parameters whose gradients Lightning's strategy averages."""
 
     # A phase and its batches
 
@@ -237,7 +255,7 @@ class Hooks(Protocol):
         """Start a training or test phase."""
 
     def begin_batch(self, step: int) -> float:
-        """Select a batch of the epoch, and return the factor for its loss; 1 in a single process."""
+        """Select a batch of the epoch; return the factor of its loss, which is 1 in a single process."""
 
     def to_device(self, batch: Any) -> Any:
         """Unpack a batch and move it to the device."""
@@ -249,13 +267,13 @@ class Hooks(Protocol):
         """Run the user's ``test_step``."""
 
     def backward(self, backward: Callable[[], None]) -> None:
-        """Call Lightning's backward, which averages the gradients over all processes."""
+        """Call Lightning's backward pass, which averages the gradients over all processes."""
 
     def clip_gradients(self, if_due: bool = False) -> None:
-        """Clip the gradients; with ``if_due`` only if a ``run_batch`` has left it to Lightning."""
+        """Clip the gradients; with ``if_due``, only if ``run_batch`` has delegated it to Lightning."""
 
     def log_step(self, step_dict: Mapping[str, Any]) -> None:
-        """Do what follows the optimizer's step: step a per-batch scheduler, log the step, count it."""
+        """Finish an optimizer step: step a per-batch scheduler, log the step and count it."""
 
     def run_batch(
         self,
@@ -263,21 +281,21 @@ class Hooks(Protocol):
         backward: Callable[[torch.Tensor], None] | None = None,
         step: Callable[[], None] | None = None,
     ) -> Mapping[str, Any]:
-        """Call the user's own ``run_batch``, with these in place of ``loss.backward()`` and ``optimizer.step()``."""
+        """Call the user's ``run_batch``; these functions replace ``loss.backward()`` and ``optimizer.step()``."""
 
     def run_batch_outside_loop(self, batch: Any) -> None:
         """Run a batch outside Lightning's loop."""
 
     def batch_done(self, batch: Any, is_step: bool = False) -> None:
-        """Count a batch of the loader, which may be None; with ``is_step`` the run may stop here."""
+        """Count a batch, which may be None; with ``is_step``, stop the run here if that is requested."""
 
     # The end of an epoch
 
     def finish_training(self) -> None:
-        """Finish the training phase of an epoch. May be called twice."""
+        """Finish the training phase of an epoch. A second call has no effect."""
 
     def start_validation(self, training_over: bool) -> None:
-        """Start a validation phase, after the training phase or in the middle of it. May be called twice."""
+        """Start a validation phase, after the training phase or within it. A second call has no effect."""
 
     def finish_validation(self) -> None:
         """Finish the validation phase."""

@@ -1,10 +1,10 @@
-"""Build the L.Trainer of a run, run it, and put everything back as the user had it."""
+"""Runner: building the ``L.Trainer`` of a run, running it, and restoring the process afterwards."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -28,50 +28,51 @@ from .performance.precision import precision_for
 from .performance.profiler import NullProfiler
 from .performance.trainer import FastTrainer
 from .progress import read_progress, restore_progress
-from .protocol import Hooks, TrainerProtocol
+from .protocol import Hooks, Screen, TrainerProtocol, World
 from .strategies import placement_arguments
 from .warnings_filter import suppress_lightning_output
 
 
 def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid_loader: Any) -> None:
-    """Train for some epochs more.
+    """Train for more epochs.
 
     Parameters
     ----------
     trainer : TrainerProtocol
         The user's trainer.
     hooks : Hooks
-        What to call on the way.
+        The run's hooks.
     n_epoch : int
-        Number of epochs.
+        The number of epochs.
     loader, valid_loader : iterable of batches
         The data; ``valid_loader`` may be None.
     """
-    done = trainer._zae_state.records.lightning_progress
-    with _Surroundings(trainer):
-        lightning_trainer = build_trainer(trainer, max_epochs=done.get("epochs", 0) + n_epoch)
+    progress = trainer._zae_state.records.lightning_progress
+    with _RunContext(trainer):
+        lightning_trainer = build_trainer(trainer, max_epochs=progress.get("epochs", 0) + n_epoch)
         trainer.lightning_trainer = lightning_trainer
         if lightning_trainer.limit_val_batches == 0:
             hooks.valid_loader = valid_loader = None
-        hides = bool(
-            trainer._zae_state.config.trainer_kwargs.get("overfit_batches")
-        )  # its loaders are in order already
-        train, valid = (None if part is None else DataLoaderWrapper(part, hides) for part in (loader, valid_loader))
+        # overfit_batches: the facade has put the loaders in order; Lightning must not build others from the datasets.
+        hide_dataset = bool(trainer._zae_state.config.trainer_kwargs.get("overfit_batches"))
+        train, valid = (
+            None if data is None else DataLoaderWrapper(data, hide_dataset) for data in (loader, valid_loader)
+        )
         resumed = hooks.resume_mid_epoch()
-        restore_progress(lightning_trainer, done, resumed)
+        restore_progress(lightning_trainer, progress, resumed)
         if resumed is not None and train is not None:
             train.skip(*resumed[:2])
         module = make_module(hooks, train, valid)
         tunes_batch_size = bool(_instances(trainer.callbacks, BatchSizeFinder))
         try:
-            if tunes_batch_size:  # which asks the module for loaders again and again
+            if tunes_batch_size:  # the batch size finder reads the loader of the module for each size
                 lightning_trainer.fit(module, None, valid if valid is not None else [])
             else:
                 lightning_trainer.fit(module, train, valid)
         finally:
-            for part in (module._loader, valid):
-                if part is not None:
-                    part.close()
+            for wrapper in (module._loader, valid):
+                if wrapper is not None:
+                    wrapper.close()
             trainer._zae_state.records.lightning_progress = read_progress(lightning_trainer)
 
 
@@ -83,47 +84,52 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
     trainer : TrainerProtocol
         The user's trainer.
     hooks : Hooks
-        What to call on the way.
+        The run's hooks.
     loader : iterable of batches
         The data.
     """
-    with _Surroundings(trainer):
+    with _RunContext(trainer):
         lightning_trainer = build_trainer(trainer)
         if trainer.lightning_trainer is None:
             trainer.lightning_trainer = lightning_trainer
-        exact = DataLoaderWrapper(loader)
+        wrapper = DataLoaderWrapper(loader)
         try:
-            lightning_trainer.test(make_module(hooks, exact), exact, verbose=False)
+            lightning_trainer.test(make_module(hooks, wrapper), wrapper, verbose=False)
         finally:
-            exact.close()
+            wrapper.close()
 
 
 def launch(
-    trainer: TrainerProtocol, worlds: list[Any], screen: Any, function: Callable[..., Any], *args: Any, **kwargs: Any
+    trainer: TrainerProtocol,
+    worlds: Sequence[World],
+    screen: Screen,
+    function: Callable[..., None],
+    *args: Any,
+    **kwargs: Any,
 ) -> None:
-    """Call a function with the trainer in several processes; afterwards the trainer is as rank 0's.
+    """Call a function with the trainer in several processes; afterwards apply the results of rank 0 to the trainer.
 
     Parameters
     ----------
     trainer : TrainerProtocol
         The user's trainer.
-    worlds : list of World
-        The place of each rank.
+    worlds : sequence of World
+        The world of each rank.
     screen : Screen
-        What rank 0 draws on, in this process.
+        The display of rank 0, in this process.
     function : callable
-        Called with the trainer and the arguments that follow.
+        Receives the trainer and the following arguments.
     *args, **kwargs
         The arguments, loaders among them.
 
     Raises
     ------
     TypeError
-        If something cannot be sent to another process; the message names it.
+        If an object cannot be sent to another process; the message names it.
     ProcessFailed
-        If a process is killed, or ends by itself.
+        If a process is killed, or exits without a result.
     Exception
-        What is raised in a process first, as it was raised there.
+        The first exception that a process raises, unchanged.
     """
     objects = named_objects(trainer, args)
     with suppress_lightning_output():
@@ -140,7 +146,7 @@ def launch(
         raise launched.failure
 
 
-def build_trainer(trainer: TrainerProtocol, *, world: Any = None, **arguments: Any) -> L.Trainer:
+def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arguments: Any) -> L.Trainer:
     """Return the ``L.Trainer`` of one run.
 
     Parameters
@@ -148,64 +154,64 @@ def build_trainer(trainer: TrainerProtocol, *, world: Any = None, **arguments: A
     trainer : TrainerProtocol
         The user's trainer.
     world : World, optional
-        The processes that train together; by default those of the trainer.
+        The processes that train together; by default the trainer's.
     **arguments
         Further arguments of ``L.Trainer``.
 
     Returns
     -------
     lightning.pytorch.Trainer
-        On the trainer's device, with its callbacks and loggers; silent, and without checkpoints of its own.
+        It runs on the trainer's device, has its callbacks and loggers, prints nothing and writes no checkpoints.
     """
     config = trainer._zae_state.config
-    if isinstance(trainer.callbacks, list):  # else it is something of the user's own
+    if isinstance(trainer.callbacks, list):  # otherwise the user has replaced the attribute
         factories, config.callback_factories = config.callback_factories, []
         trainer.callbacks += [factory(trainer) for factory in factories]
     callbacks, loggers = _instances(trainer.callbacks, Callback), _instances(trainer.loggers, Logger)
     given: dict[str, Any] = {
         **_defaults(config.trainer_kwargs),
-        # Lightning refuses checkpoint callbacks unless this is on, and adds one of its own unless it is off.
+        # If this is false, Lightning rejects checkpoint callbacks; if it is true, it adds one where there is none.
         "enable_checkpointing": bool(_instances(callbacks, Checkpoint)),
         **config.trainer_kwargs,
     }
-    place = placement_arguments(
+    placement = placement_arguments(
         trainer.device,
         trainer.primary_device_index,
         world or trainer._zae_state.process.world,
         given.pop("strategy", trainer._zae_strategy),
     )
-    plugins = [*place.pop("plugins"), *_listed(given.pop("plugins", None))]
+    plugins = [*placement.pop("plugins"), *_as_list(given.pop("plugins", None))]
     if "precision" not in given and not _instances(plugins, Precision):
         plugins.append(precision_for(config.precision))
     return FastTrainer(
-        **{**given, **place, **arguments},
+        **{**given, **placement, **arguments},
         plugins=plugins,
-        callbacks=[*_own_callbacks(callbacks, given), *callbacks],
+        callbacks=[*_adapter_callbacks(callbacks, given), *callbacks],
         logger=loggers or False,
     )
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``L.Trainer`` that are otherwise than Lightning's defaults, unless they are given."""
+    """Return the arguments of ``L.Trainer`` whose defaults differ from Lightning's."""
     defaults: dict[str, Any] = {
         "enable_progress_bar": False,
         "enable_model_summary": False,
-        "num_sanity_val_steps": 0,  # a sanity check would draw from the random number generator
-        "inference_mode": False,  # no_grad, as in zae-engine: outputs may be used for training later
+        "num_sanity_val_steps": 0,  # a sanity check draws from the random number generator
+        "inference_mode": False,  # zae-engine uses no_grad, so that outputs can be trained on later
     }
-    if not given.get("barebones"):  # which takes no profiler and no anomaly detection
+    if not given.get("barebones"):  # barebones rejects a profiler and anomaly detection
         defaults |= {"profiler": NullProfiler(), "detect_anomaly": torch.is_anomaly_enabled()}
     return defaults
 
 
-def _own_callbacks(others: list[Any], given: Mapping[str, Any]) -> list[Callback]:
-    """Return the callbacks that others need before them."""
+def _adapter_callbacks(others: list[Any], given: Mapping[str, Any]) -> list[Callback]:
+    """Return the adapter's callbacks, which run before the others."""
     if given["enable_progress_bar"] or _instances(others, ProgressBar):
         return [EpochResultsCallback(), ProgressBarMetrics()]
     return [EpochResultsCallback()] if others else []
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
@@ -213,8 +219,11 @@ def _instances(values: Any, kind: type) -> list[Any]:
     return [value for value in values if isinstance(value, kind)] if isinstance(values, list) else []
 
 
-class _Surroundings:
-    """While Lightning runs: quiet. Afterwards: everything back in its place, and the user's exceptions as they were."""
+class _RunContext:
+    """Suppresses Lightning's output during a run; afterwards restores device, grad mode and SIGINT handler.
+
+    An exception of the user leaves the context unchanged by Lightning.
+    """
 
     def __init__(self, trainer: TrainerProtocol) -> None:
         self._trainer = trainer
@@ -224,7 +233,7 @@ class _Surroundings:
         self._stack.callback(_restore_device, self._trainer)
         self._stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
         if threading.current_thread() is threading.main_thread():
-            # Lightning leaves SIGINT ignored after a Ctrl-C.
+            # After a Ctrl-C, Lightning keeps SIGINT ignored.
             self._stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         self._stack.enter_context(suppress_lightning_output())
         loggers = _instances(self._trainer.loggers, Logger)
@@ -239,7 +248,7 @@ class _Surroundings:
 
 
 def _restore_device(trainer: TrainerProtocol) -> None:
-    """Move model and optimizer state back to the user's device; Lightning leaves them on the CPU."""
+    """Move model and optimizer state to the user's device, since Lightning moves them to the CPU after a run."""
     device = trainer.device[trainer.primary_device_index]
     if device.type != "cpu":
         move_to_device(trainer, device)

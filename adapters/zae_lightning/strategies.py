@@ -1,4 +1,4 @@
-"""Choosing Lightning's accelerator and strategy for a trainer's devices."""
+"""Strategies: Lightning's accelerator and strategy for a trainer's devices."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 
 from .launchers.process_group import ProcessEnvironment
+from .protocol import World
 
 
 def accelerator_arguments(device: torch.device) -> dict[str, Any]:
@@ -33,19 +34,21 @@ def accelerator_arguments(device: torch.device) -> dict[str, Any]:
     return {"accelerator": device.type, "devices": 1}
 
 
-def placement_arguments(devices: list[torch.device], primary: int, world: Any, strategy: Any) -> dict[str, Any]:
-    """Return the arguments of ``L.Trainer`` that say where it runs.
+def placement_arguments(
+    devices: list[torch.device], primary: int, world: World | None, strategy: str | Strategy
+) -> dict[str, Any]:
+    """Return the arguments of ``L.Trainer`` for its devices and processes.
 
     Parameters
     ----------
     devices : list of torch.device
         The trainer's devices.
     primary : int
-        Which of them is this process's.
+        The index of this process's device.
     world : World or None
-        The processes that train together; None for one alone.
+        The processes that train together; None for a single process.
     strategy : str or lightning.pytorch.strategies.Strategy
-        What the user asked for; "auto" means DDP for several processes.
+        The user's strategy; "auto" means DDP for several processes.
 
     Returns
     -------
@@ -53,50 +56,50 @@ def placement_arguments(devices: list[torch.device], primary: int, world: Any, s
         ``accelerator``, ``devices``, ``num_nodes``, ``strategy`` and ``plugins``.
     """
     if world is None:
-        # One process, under SLURM or torchrun too, where each task may run a trainer of its own.
-        place = {**accelerator_arguments(devices[primary]), "plugins": [LightningEnvironment()]}
+        # A single process under SLURM or torchrun too: each task may run its own trainer.
+        single = {**accelerator_arguments(devices[primary]), "plugins": [LightningEnvironment()]}
         if isinstance(strategy, str) and strategy == "auto":
-            return place
-        return {**place, "strategy": strategy_for(strategy)}
-    kind = devices[0].type
+            return single
+        return {**single, "strategy": strategy_for(strategy)}
+    accelerator = devices[0].type
     return {
-        "accelerator": kind,
-        "devices": [device.index for device in devices] if kind == "cuda" else len(devices),
+        "accelerator": accelerator,
+        "devices": [device.index for device in devices] if accelerator == "cuda" else len(devices),
         "num_nodes": world.nodes,
         "strategy": strategy_for(strategy),
         "plugins": [ProcessEnvironment(world)],
-        "use_distributed_sampler": False,  # the batches are dealt out already
+        "use_distributed_sampler": False,  # the loaders are sharded already
     }
 
 
-def strategy_for(given: Any) -> Strategy:
-    """Return a strategy that starts no processes of its own.
+def strategy_for(requested: str | Strategy) -> Strategy:
+    """Return a strategy that starts no processes.
 
     Parameters
     ----------
-    given : str or lightning.pytorch.strategies.Strategy
-        A name that Lightning knows, "auto" for "ddp", or an instance, of which a copy is made. How a name says that
-        processes are started ("ddp_spawn", "ddp_notebook") does not matter here.
+    requested : str or lightning.pytorch.strategies.Strategy
+        A name of Lightning's, "auto" for "ddp", or an instance, which is copied. The start method in a name
+        ("ddp_spawn", "ddp_notebook") is ignored.
 
     Returns
     -------
     lightning.pytorch.strategies.Strategy
         The strategy.
     """
-    if isinstance(given, str):
-        name = "ddp" if given == "auto" else re.sub("_(spawn|fork|notebook)", "", given)
+    if isinstance(requested, str):
+        name = "ddp" if requested == "auto" else re.sub("_(spawn|fork|notebook)", "", requested)
         strategy: Strategy = StrategyRegistry.get(name)
     else:
-        strategy = copy.deepcopy(given)
-    # Private to Lightning, but the one place where a strategy is told to start processes, or that it cannot in a
-    # notebook; the processes run already. tests/zae_lightning/test_devices.py fails if it changes.
+        strategy = copy.deepcopy(requested)
+    # The processes run already, so that the strategy needs no launcher; some launchers refuse to run in a notebook. The
+    # method is private to Lightning; tests/unit/zae_lightning/test_strategies.py fails if it changes.
     strategy._configure_launcher = lambda: None  # type: ignore[method-assign]
-    if isinstance(strategy, DDPStrategy):  # tests do not go through the wrapped module, which needs all ranks in step
-        strategy.validation_step = functools.partial(_test_directly, strategy, "validation_step")  # type: ignore[method-assign]
-        strategy.test_step = functools.partial(_test_directly, strategy, "test_step")  # type: ignore[method-assign]
+    if isinstance(strategy, DDPStrategy):  # the wrapped module would require equally many test batches on all ranks
+        strategy.validation_step = functools.partial(_call_unwrapped, strategy, "validation_step")  # type: ignore[method-assign]
+        strategy.test_step = functools.partial(_call_unwrapped, strategy, "test_step")  # type: ignore[method-assign]
     return strategy
 
 
-def _test_directly(strategy: Strategy, name: str, *args: Any) -> Any:
+def _call_unwrapped(strategy: Strategy, name: str, *args: Any) -> Any:
     with strategy.precision_plugin.forward_context():
         return getattr(strategy.lightning_module, name)(*args)

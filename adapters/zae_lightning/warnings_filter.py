@@ -1,4 +1,4 @@
-"""Keeping Lightning's talk about itself off the screen, and nothing else."""
+"""Warnings filter: hiding the messages of Lightning about itself, and no others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Beginnings of messages. What a user could act on is not among them: missing metrics of a callback, restored
-# checkpoints.
+# Prefixes of messages. Messages that users can act on are shown: missing metrics of a callback, restored checkpoints.
 _BANNERS = (
     "GPU available",
     "TPU available",
@@ -24,55 +23,55 @@ _BANNERS = (
     "`Trainer(limit_",
 )
 _WARNINGS = re.compile(
-    r"The '\w+' does not have many workers"  # advice on speed, given at every run
+    r"The '\w+' does not have many workers"  # advice on speed, repeated for every run
     r"|Consider setting `persistent_workers=True`"
     r"|GPU available but not used"
-    r"|Found \d+ module\(s\) in eval mode"  # left so by the validation before
+    r"|Found \d+ module\(s\) in eval mode"  # the previous validation has set it
     r"|You defined a `validation_step` but have no `val_dataloader`"
     r"|`LightningModule.configure_optimizers` returned `None`"
-    r"|\w+_dataloader yielded None"  # None batches are part of the contract
-    r"|`training_step` returned `None`"  # so is switching to test mode in the middle of an epoch
+    r"|\w+_dataloader yielded None"  # zae-engine skips None batches
+    r"|`training_step` returned `None`"  # the user may switch to test mode during an epoch
     r"|Your `\w+_dataloader`'s sampler has shuffling enabled"
     r"|The number of training batches \(\d+\) is smaller than the logging interval"
     r"|A `OneCycleLR` scheduler is using 'interval'"
-    r"|`isinstance\(treespec, LeafSpec\)` is deprecated"  # torch about Lightning's code
+    r"|`isinstance\(treespec, LeafSpec\)` is deprecated"  # torch warns of Lightning's code
 )
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
 _lock = threading.Lock()
-_running = 0
+_n_running = 0
 
 
-class _Banners(logging.Filter):
+class _BannerFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (_running and record.getMessage().startswith(_BANNERS))
+        return not (_n_running and record.getMessage().startswith(_BANNERS))
 
 
-class _WarningsWhileRunning:
-    """Stands where a filter of `warnings` has a pattern, and matches only while something runs.
+class _RunPattern:
+    """A pattern for one permanent filter of `warnings`; it matches only during runs.
 
-    Adding and removing filters for each run would make Python forget which warnings it has shown, undo filters that the
-    user sets in between, and mix up runs in several threads.
+    A filter for each run would make Python forget which warnings it has shown, remove filters that the user sets during
+    a run, and fail for runs in several threads.
     """
 
     def match(self, text: str) -> Any:
-        return _running and _WARNINGS.match(text)
+        return _n_running and _WARNINGS.match(text)
 
 
-_BANNER_FILTER, _PATTERN = _Banners(), _WarningsWhileRunning()
+_BANNER_FILTER, _PATTERN = _BannerFilter(), _RunPattern()
 
 
 @contextmanager
 def suppress_lightning_output() -> Iterator[None]:
-    """Leave out Lightning's banners, tips and warnings about itself while it runs for us.
+    """Hide Lightning's banners, tips and warnings about itself during a run.
 
-    Warnings about the user's code, from whomever, pass through; so does what callbacks report.
+    Warnings about the user's code and messages of callbacks are shown.
     """
-    global _running
+    global _n_running
     with _lock:
-        _running += 1
+        _n_running += 1
         for name in _LOGGERS:
-            logging.getLogger(name).addFilter(_BANNER_FILTER)  # no second time
+            logging.getLogger(name).addFilter(_BANNER_FILTER)  # logging adds a filter once
         filters: list[Any] = warnings.filters  # type: ignore[assignment]
         if not any(entry[1] is _PATTERN for entry in filters):
             warnings.filterwarnings("ignore")
@@ -82,4 +81,4 @@ def suppress_lightning_output() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _running -= 1
+            _n_running -= 1

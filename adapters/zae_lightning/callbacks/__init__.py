@@ -1,4 +1,4 @@
-"""Lightning callbacks that runs and add-ons bring along."""
+"""Callbacks: the Lightning callbacks that runs and add-ons use."""
 
 from .epoch_results import EpochResultsCallback, ProgressBarMetrics
 from .state_checkpoint import StateCheckpoint

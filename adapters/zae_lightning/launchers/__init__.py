@@ -1,1 +1,1 @@
-"""Launchers: running a trainer in several processes, and applying the results in the process of the user."""
+"""Launchers: running a trainer in several processes, and applying the results in the user's process."""

@@ -1,4 +1,4 @@
-"""Starting the processes that run a trainer, waiting for them, and bringing home what they made of it."""
+"""Launcher: starting the processes that run a trainer, and waiting for their result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
-from ..protocol import TrainerProtocol
+from ..protocol import Screen, TrainerProtocol, World
 from .monitor import ProcessMonitor
 from .remote_proxy import logger_attributes, named_loggers
 from .serialization import find_unpicklable, serialize
@@ -23,11 +23,11 @@ from .worker import Task
 
 def run_in_processes(
     trainer: TrainerProtocol,
-    worlds: list[Any],
-    screen: Any,
-    function: Callable[..., Any],
+    worlds: Sequence[World],
+    screen: Screen,
+    function: Callable[..., None],
     args: tuple[Any, ...],
-    kwargs: Any,
+    kwargs: dict[str, Any],
 ) -> LaunchResult:
     """Call a function with the trainer in several processes, and wait for them.
 
@@ -35,45 +35,45 @@ def run_in_processes(
     ----------
     trainer : TrainerProtocol
         The trainer.
-    worlds : list of World
-        The place of each rank.
+    worlds : sequence of World
+        The world of each rank.
     screen : Screen
-        What rank 0 draws on.
+        The display of rank 0.
     function : callable
-        Called with the trainer and the arguments; it can be pickled.
+        A picklable function; it receives the trainer and the arguments.
     args, kwargs : tuple, dict
         The arguments, loaders among them.
 
     Returns
     -------
     LaunchResult
-        What has become of rank 0's trainer, and what went wrong.
+        The result of rank 0, and the exception of the run.
 
     Raises
     ------
     TypeError
-        If something cannot be sent to another process; the message names it.
+        If an object cannot be sent to another process; the message names it.
     RuntimeError
-        If the processes cannot be started here, or cannot meet where the user says.
+        If the processes cannot be started here, or cannot connect at the user's address.
     """
     method = start_method(trainer.device[0])
-    named = named_loggers(trainer)
+    loggers = named_loggers(trainer)
     attributes = {
-        name: None if name.startswith("web_logger") else logger_attributes(value) for name, value in named.items()
+        name: None if name.startswith("web_logger") else logger_attributes(value) for name, value in loggers.items()
     }
-    task_trainer: Any = trainer
+    task_trainer: bytes | TrainerProtocol = trainer
     call: Any = (function, args, kwargs)
-    threads = 1  # OpenMP does not survive a fork
+    threads = 1  # OpenMP does not work after a fork
     if method == "spawn":
-        task_trainer, call = _serialized(trainer, (function, args, kwargs), named)
+        task_trainer, call = _serialize_call(trainer, (function, args, kwargs), loggers)
         threads = max(1, torch.get_num_threads() // len(worlds))
-    with _rendezvous(getattr(trainer, "init_method", None)) as (store, init_method):
-        loading = multiprocessing.get_start_method()
+    with _rendezvous(getattr(trainer, "init_method", None)) as (store_address, init_method):
+        data_start_method = multiprocessing.get_start_method()
         tasks = [
-            Task(rank, worlds, task_trainer, call, attributes, store, init_method, threads, loading)
+            Task(rank, worlds, task_trainer, call, attributes, store_address, init_method, threads, data_start_method)
             for rank in range(len(worlds))
         ]
-        monitor = ProcessMonitor({"screen": screen, **named})
+        monitor = ProcessMonitor({"screen": screen, **loggers})
         try:
             monitor.start(tasks, multiprocessing.get_context(method))
             monitor.wait()
@@ -85,14 +85,14 @@ def run_in_processes(
 
 @dataclass
 class LaunchResult:
-    """How a run in several processes has ended.
+    """The end of a run in several processes.
 
     Attributes
     ----------
     result : bytes or None
-        For `adopt`: what has become of rank 0's trainer; None if rank 0 could not tell.
+        The input of `apply_results`; None if rank 0 has sent no result.
     failure : BaseException or None
-        What the run is to raise.
+        The exception that the run raises.
     """
 
     result: bytes | None
@@ -100,66 +100,68 @@ class LaunchResult:
 
 
 def start_method(device: torch.device) -> str:
-    """Return how processes are started: "spawn", or "fork" where there is no script that they could import.
+    """Return the start method of processes: "spawn", or "fork" where they have no script to import.
 
     Parameters
     ----------
     device : torch.device
-        What the processes run on.
+        A device of the processes.
 
     Raises
     ------
     RuntimeError
-        If only a fork would do, but cannot be.
+        If a fork is required, but is not possible.
     """
-    # Private to multiprocessing, which looks at it to refuse the same; but only once it comes to a spawn.
+    # multiprocessing raises the same error, but only at the spawn. The attribute is private to it;
+    # tests/unit/zae_lightning/launchers/test_launcher.py fails if it changes.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError(
-            "A process that was started for a trainer reads the script and comes to the trainer's run again. Put all "
-            'that your script does under `if __name__ == "__main__":`.'
+            "A process that was started for a trainer imports the script and starts the trainer's run again. Put all that "
+            'your script does under `if __name__ == "__main__":`.'
         )
     main = sys.modules["__main__"]
     if os.path.isfile(getattr(main, "__file__", None) or "") and not hasattr(sys, "ps1"):
         return "spawn"
     if "fork" not in multiprocessing.get_all_start_methods():
         raise RuntimeError(
-            "This is a notebook or an interactive session, whose classes other processes can only have by a fork, and "
-            "this system has no fork. Run a script instead."
+            "This is a notebook or an interactive session. Other processes get its classes only by a fork, and this "
+            "system has no fork. Run a script instead."
         )
     if device.type == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         raise RuntimeError(
             "This is a notebook or an interactive session that has used CUDA already, so it cannot be forked into the "
-            "processes of several GPUs. Restart it, and use CUDA through the trainer only: leave models and tensors "
-            "on the CPU, where they come back to after a run. Or run a script."
+            "processes of several GPUs. Restart it, and use CUDA through the trainer only: keep models and tensors on "
+            "the CPU; a run moves them back to it. Or run a script."
         )
     return "fork"
 
 
-def _serialized(trainer: Any, call: tuple[Any, ...], named: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Return the trainer and the call for a spawned process."""
-    make, arguments, *rest = trainer.__reduce_ex__(2)
+def _serialize_call(trainer: TrainerProtocol, call: tuple[Any, ...], loggers: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Return the ``trainer`` and the ``call`` of a `Task` for a spawned process."""
+    reduced: Any = trainer.__reduce_ex__(2)
+    make, arguments, *rest = reduced
     state = dict(rest[0]) if rest and rest[0] else {}
     state.update({key: vars(trainer)[key] for key in ("loggers", "web_logger") if key in state})
-    known = {id(trainer): "trainer", **{id(value): name for name, value in named.items()}}
+    known = {id(trainer): "trainer", **{id(value): name for name, value in loggers.items()}}
     parts = {"trainer": state, "function": call[0], "arguments": call[1], "keyword arguments": call[2]}
     try:
-        making = serialize((make, arguments))
+        factory = serialize((make, arguments))
     except Exception as error:
-        raise _unsendable(f"The trainer's class {type(trainer).__qualname__}", type(trainer), error) from error
+        raise _not_sendable(f"The trainer's class {type(trainer).__qualname__}", type(trainer), error) from error
     try:
-        return making, serialize((state, *call, trainer._zae_state.random_state()), known)
+        return factory, serialize((state, *call, trainer._zae_state.random_state()), known)
     except Exception as error:
         for name, part in parts.items():
             try:
                 serialize(part, known)
             except Exception:
                 path, value = find_unpicklable(part, name, known)
-                raise _unsendable(_readable(path), value, error) from error
+                raise _not_sendable(_user_path(path), value, error) from error
         raise
 
 
-def _readable(path: str) -> str:
-    """Return a path as the user would write it: ``trainer.model`` for ``trainer['model']``."""
+def _user_path(path: str) -> str:
+    """Return a path in the user's notation: ``trainer.model`` for ``trainer['model']``."""
     for position, name in (("arguments[0]", "loader"), ("arguments[1]", "loader"), ("arguments[2]", "valid_loader")):
         path = path.replace(position, name)
     if path.startswith("trainer['"):
@@ -168,22 +170,23 @@ def _readable(path: str) -> str:
     return path
 
 
-def _unsendable(what: str, value: Any, error: Exception) -> TypeError:
+def _not_sendable(name: str, value: Any, error: Exception) -> TypeError:
+    """Return the error for an object that cannot be sent."""
     advice = (
         "What they use must be picklable: functions and classes are defined at the top level of a module or script, "
-        "not within a function and not as a lambda; open files, locks and generators are made where they are needed."
+        "not within a function and not as a lambda; open files, locks and generators are created at their first use."
     )
     if "parametrized" in str(error):
         advice = "Start the script with torchrun, where each process makes its own model."
     return TypeError(
-        f"{what} cannot be sent to the processes that several devices need: it is {value!r} ({type(error).__name__}: "
+        f"{name} cannot be sent to the processes that several devices need: it is {value!r} ({type(error).__name__}: "
         f"{error}). {advice}"
     )
 
 
 @contextmanager
 def _rendezvous(init_method: str | None) -> Iterator[tuple[tuple[str, int] | None, str | None]]:
-    """Listen where the processes meet: at a free port, or where the user says."""
+    """Open the store by which the processes connect: at a free port, or at the user's address."""
     if init_method is not None and not init_method.startswith("tcp://"):
         yield None, init_method
         return
@@ -195,7 +198,7 @@ def _rendezvous(init_method: str | None) -> Iterator[tuple[tuple[str, int] | Non
         raise RuntimeError(
             f"init_method={init_method!r}: cannot listen at port {port} ({str(error).splitlines()[0]}). Another "
             f'program, or another run, may be using it: give another port, init_method="tcp://{host}:{port + 1}", or '
-            f"leave init_method out, and a free one is found."
+            f"omit init_method for a free port."
         ) from error
     yield (host, store.port), None
     del store

@@ -1,4 +1,4 @@
-"""Waiting for the processes that run a trainer, and ending them."""
+"""Monitor: waiting for the processes that run a trainer, and ending them."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ GRACE_SECONDS = 15.0
 
 
 class ProcessFailed(RuntimeError):
-    """A process that ran a trainer has ended without saying why: by a signal, or with an exit code."""
+    """A process of a run has ended by a signal, with an exit code, or by an exception that cannot be pickled."""
 
 
 class RankTraceback(Exception):
-    """Where, in the process of a rank, an exception was raised; the cause of the exception in the caller."""
+    """The traceback of an exception in the process of a rank: the cause of the exception in the user's process."""
 
     def __str__(self) -> str:
         return f"\n\n{self.args[0]}"
 
 
 class ProcessMonitor:
-    """The processes of one run, from start to end.
+    """The processes of one run, from their start to their end.
 
     Parameters
     ----------
     targets : dict of str to object
-        What the processes may call: the screen, loggers and runs, by name.
+        The objects that the processes call through proxies: the screen, loggers and runs, by name.
 
     Attributes
     ----------
     result : bytes or None
-        What rank 0's trainer has become, packed, once rank 0 has told.
+        The result of rank 0, serialized; None until rank 0 has sent it.
     """
 
     def __init__(self, targets: dict[str, Any]) -> None:
@@ -47,11 +47,11 @@ class ProcessMonitor:
         self._targets = targets
         self._started: set[int] = set()
         self._failures: list[tuple[float, int, bytes | None, str, str]] = []
-        self._broken: set[Any] = set()
+        self._failing_targets: set[str] = set()
         self._interrupt: KeyboardInterrupt | None = None
-        self._ended_by_us: set[int] = set()
+        self._terminated: set[int] = set()
         self._deadline: float | None = None
-        self._notice_time: float | None = None
+        self._interrupt_message_due: float | None = None
         self._is_collecting = False
         self._processes: list[Any] = []
         self._connections: dict[Any, int] = {}
@@ -62,36 +62,36 @@ class ProcessMonitor:
         Parameters
         ----------
         tasks : list of Task
-            What each process has to do.
+            The work of each process.
         context : multiprocessing context
-            How they are started.
+            The context of the start method.
         """
         forks = context.get_start_method() == "fork"
         for task in tasks:
-            ours, theirs = context.Pipe()
-            # A spawned process is sent its task once it runs: as an argument, one that dies on reading the script would
-            # keep this process waiting forever to write it.
-            arguments = (theirs, task if forks else None)
+            parent_end, worker_end = context.Pipe()
+            # A spawned process receives its task through the connection. If the task were an argument, and the process
+            # died while it imports the script, this process would block on writing the argument.
+            arguments = (worker_end, task if forks else None)
             process = context.Process(target=worker_main, args=arguments, name=f"zae-engine rank {task.rank}")
             process.start()
-            theirs.close()
+            worker_end.close()
             self._processes.append(process)
-            self._connections[ours] = task.rank
+            self._connections[parent_end] = task.rank
         for connection, task in zip(self._connections, () if forks else tasks, strict=False):
-            with suppress(OSError):  # it has died; `wait` sees why
+            with suppress(OSError):  # the process has died; `wait` finds the reason
                 connection.send_bytes(pickle.dumps(task))
 
     def wait(self) -> None:
-        """Do what the processes report, until all of them have ended."""
+        """Handle the messages of the processes until all have ended."""
         while self._connections or any(process.is_alive() for process in self._processes):
             try:
                 self._wait_once()
             except KeyboardInterrupt as error:
-                if self._interrupt is not None:  # the second time: at once
+                if self._interrupt is not None:  # a second interrupt stops the run at once
                     raise
                 self._interrupt = error
                 self._signal(signal.SIGINT)
-                self._notice_time = time.monotonic() + GRACE_SECONDS
+                self._interrupt_message_due = time.monotonic() + GRACE_SECONDS
 
     def _wait_once(self) -> None:
         sentinels = [process.sentinel for process in self._processes if process.is_alive()]
@@ -100,18 +100,18 @@ class ProcessMonitor:
                 self._receive(ready)
         for connection, rank in list(self._connections.items()):
             if not self._processes[rank].is_alive() and not connection.poll():
-                self._close(connection)  # processes that load data may hold its other end still
+                self._close(connection)  # processes that load data may keep its other end open
         if not self._processes[0].is_alive():
             self._is_collecting = False
         if any(process.exitcode not in (0, None) for process in self._processes):
             self._start_grace_period()
         if self._deadline is not None and time.monotonic() > self._deadline:
             self.end()
-        if self._notice_time is not None and time.monotonic() > self._notice_time:
-            self._notice_time = None
+        if self._interrupt_message_due is not None and time.monotonic() > self._interrupt_message_due:
+            self._interrupt_message_due = None
             self._targets["screen"].write(
-                "Interrupted; waiting for the processes to end what they are doing. Interrupt once more to stop them "
-                "at once: what this run has done is lost then."
+                "Interrupted; waiting for the processes to finish their current work. Interrupt once more to stop them "
+                "at once: the results of this run are lost then."
             )
 
     def _receive(self, connection: Any) -> None:
@@ -133,7 +133,7 @@ class ProcessMonitor:
             self.result, self._is_collecting = details[0], False
             self._start_grace_period()
         elif kind == "collecting":
-            self._is_collecting, self._deadline = True, None  # however long it takes
+            self._is_collecting, self._deadline = True, None  # without a time limit
         elif kind == "started":
             self._started.add(rank)
 
@@ -146,8 +146,8 @@ class ProcessMonitor:
         try:
             apply_call(self._targets[name], tuple(rest), args, kwargs)
         except Exception as error:
-            if name not in self._broken:
-                self._broken.add(name)
+            if name not in self._failing_targets:
+                self._failing_targets.add(name)
                 warnings.warn(
                     f"{type(self._targets[name]).__name__}.{rest[-1] if rest else ''} failed ({type(error).__name__}: "
                     f"{error}). Training goes on.",
@@ -155,10 +155,13 @@ class ProcessMonitor:
                 )
 
     def _start_grace_period(self) -> None:
-        """Let the processes end by themselves, but not for long; after an interrupt the user decides how long."""
-        first_works = self._processes[0].is_alive() and self.result is None
-        waits = self._is_collecting or (self._interrupt is not None and first_works)
-        if self._deadline is None and not waits:
+        """Set the deadline for the processes to end, unless rank 0 still works after an interrupt or sends its result.
+
+        After an interrupt the user ends the wait with a second one.
+        """
+        rank_zero_works = self._processes[0].is_alive() and self.result is None
+        is_waiting = self._is_collecting or (self._interrupt is not None and rank_zero_works)
+        if self._deadline is None and not is_waiting:
             self._deadline = time.monotonic() + GRACE_SECONDS
 
     def _signal(self, number: int) -> None:
@@ -167,10 +170,10 @@ class ProcessMonitor:
                 os.kill(process.pid, number)
 
     def end(self) -> None:
-        """End the processes that have not ended, and all that they have started."""
+        """End the processes that still run, and the processes that they have started."""
         for process in self._processes:
             if process.is_alive():
-                self._ended_by_us.add(process.pid)
+                self._terminated.add(process.pid)
                 process.terminate()
         limit = time.monotonic() + 3.0
         for process in self._processes:
@@ -180,32 +183,32 @@ class ProcessMonitor:
                 process.join()
             if hasattr(os, "killpg"):
                 with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)  # those that it started for loading data
+                    os.killpg(process.pid, signal.SIGKILL)  # the processes that load data
 
     def failure(self) -> BaseException | None:
-        """Return what went wrong first: an interrupt, a signal, an exception, or an exit code."""
+        """Return the exception of the run: for an interrupt, a signal, an exit code or an exception, in this order."""
         if self._interrupt is not None:
             return self._interrupt
         for rank, process in enumerate(self._processes):
-            if process.exitcode < 0 and process.pid not in self._ended_by_us:
+            if process.exitcode < 0 and process.pid not in self._terminated:
                 return ProcessFailed(
                     f"The process of rank {rank} (pid {process.pid}) was ended by signal "
                     f"{signal.Signals(-process.exitcode).name}; the others were stopped. SIGKILL often means that the "
                     f"system was out of memory, SIGSEGV an error in compiled code."
                 )
-        told = {rank for _, rank, *_ in self._failures}
+        explained = {rank for _, rank, *_ in self._failures}
         for rank, process in enumerate(self._processes):
-            if process.exitcode and rank not in told and process.pid not in self._ended_by_us:
+            if process.exitcode and rank not in explained and process.pid not in self._terminated:
                 hint = ' Is all that your script does under `if __name__ == "__main__":`?'
                 return ProcessFailed(
                     f"The process of rank {rank} (pid {process.pid}) ended with exit code {process.exitcode}"
                     f"{'.' if rank in self._started else ' before it began.' + hint}"
                 )
         if self._failures:
-            _, rank, packed, text, trace = min(self._failures, key=lambda failure: failure[0])
+            _, rank, pickled, text, rank_traceback = min(self._failures, key=lambda failure: failure[0])
             error: BaseException = ProcessFailed(f"Rank {rank} failed: {text}")
-            if packed is not None:
-                error = pickle.loads(packed)
-            error.__cause__ = RankTraceback(f"Rank {rank} of {len(self._processes)} raised:\n{trace}")
+            if pickled is not None:
+                error = pickle.loads(pickled)
+            error.__cause__ = RankTraceback(f"Rank {rank} of {len(self._processes)} raised:\n{rank_traceback}")
             return error
         return None

@@ -1,8 +1,7 @@
-"""The objects of a trainer that stay what they are, wherever it runs: changed in place, never replaced."""
+"""Object paths: names for the objects of a trainer that keep their identity when results are applied in place."""
 
 from __future__ import annotations
 
-import types
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,9 +11,10 @@ from lightning.pytorch.callbacks import Callback
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils.data import DataLoader, Dataset
 
-from .serialization import attributes_of
+from ..protocol import TrainerProtocol
+from .serialization import CODE_TYPES, attributes_of, children_of
 
-# Of the process that the trainer is in: not brought home.
+# Attributes of a trainer that belong to one process; results do not contain them.
 PROCESS_LOCAL = frozenset(
     [
         "_zae_state",
@@ -28,19 +28,19 @@ PROCESS_LOCAL = frozenset(
         "web_logger",
     ]
 )
-_MODULES_OWN = frozenset(vars(torch.nn.Module())) - {"training"}
+_MODULE_ATTRIBUTES = frozenset(vars(torch.nn.Module())) - {"training"}
 
 
-def named_objects(trainer: Any, loaders: tuple[Any, ...]) -> dict[str, Any]:
-    """Return the objects whose identity matters, by how to get to them.
+def named_objects(trainer: TrainerProtocol, loaders: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the objects whose identity matters, by path.
 
-    These are the trainer, its modules with their submodules, parameters and buffers, optimizers, schedulers and every
-    other object with a state of its own among its attributes, its callbacks, and the datasets, samplers and generators
-    of its loaders. The same trainer in another process has the same names.
+    These are the trainer; among its attributes the modules with their submodules, parameters and buffers, optimizers,
+    schedulers and all other objects with a state; its callbacks; the datasets, samplers and generators of its loaders.
+    The same trainer in another process has the same paths.
 
     Parameters
     ----------
-    trainer : Trainer
+    trainer : TrainerProtocol
         The trainer.
     loaders : tuple
         The arguments of the run, loaders among them.
@@ -48,33 +48,33 @@ def named_objects(trainer: Any, loaders: tuple[Any, ...]) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        The objects by name.
+        The objects by path.
     """
     found: dict[str, Any] = {"trainer": trainer}
     for name, value in vars(trainer).items():
-        if name not in PROCESS_LOCAL and not hasattr(type(value), "_zae_assign"):  # a log, which comes home as a whole
-            found.update(_named(name, value))
-    for index, callback in enumerate(own_callbacks(trainer)):
+        if name not in PROCESS_LOCAL and not hasattr(type(value), "_zae_assign"):  # results contain a log as a whole
+            found.update(_walk(name, value))
+    for index, callback in enumerate(transferable_callbacks(trainer)):
         found[f"callbacks[{index}]"] = callback
     found["scaler"] = trainer._zae_state.config.precision.scaler
     for index, loader in enumerate(loaders):
         found[f"loaders[{index}]"] = loader
-        for part in ("dataset", "generator", "sampler", "batch_sampler"):
-            found[f"loaders[{index}].{part}"] = value = getattr(loader, part, None)
-            found[f"loaders[{index}].{part}.sampler"] = getattr(value, "sampler", None)
-            found[f"loaders[{index}].{part}.generator"] = getattr(value, "generator", None)
+        for name in ("dataset", "generator", "sampler", "batch_sampler"):
+            found[f"loaders[{index}].{name}"] = value = getattr(loader, name, None)
+            found[f"loaders[{index}].{name}.sampler"] = getattr(value, "sampler", None)
+            found[f"loaders[{index}].{name}.generator"] = getattr(value, "generator", None)
     seen: set[int] = set()
     return {name: value for name, value in found.items() if value is not None and not _is_seen(value, seen)}
 
 
-def own_callbacks(trainer: Any) -> list[Any]:
-    """Return the trainer's callbacks but for those that are bound to this very one."""
+def transferable_callbacks(trainer: TrainerProtocol) -> list[Any]:
+    """Return the trainer's callbacks, except for those that are bound to this trainer object."""
     callbacks = trainer.callbacks if isinstance(trainer.callbacks, list) else []
     return [callback for callback in callbacks if not getattr(callback, "is_the_trainers", False)]
 
 
 def object_state(value: Any) -> Any:
-    """Return what is in an anchor, for `load_object_state`; None if there is nothing to bring home."""
+    """Return the state of an object, for `load_object_state`; None if it has none."""
     if isinstance(value, torch.Tensor):
         return ("tensor", value.detach())
     if isinstance(value, torch.nn.Module):
@@ -83,26 +83,26 @@ def object_state(value: Any) -> Any:
         return ("optimizer", (dict(value.state), [dict(group) for group in value.param_groups]))
     if isinstance(value, torch.Generator):
         return ("generator", value.get_state())
-    if _is_stateful(value) and not isinstance(value, Callback):  # which tells only what a checkpoint needs
+    if _is_stateful(value) and not isinstance(value, Callback):  # whose state_dict contains only a part of its state
         return ("state", value.state_dict())
     return None
 
 
 def extra_attributes(value: Any) -> dict[str, Any]:
-    """Return attributes of an anchor that are beside its content, each of which may be left behind."""
-    own: frozenset[str] = frozenset()
+    """Return the attributes of an object that `object_state` does not contain; each can be sent separately."""
+    in_state: frozenset[str] = frozenset()
     if isinstance(value, torch.nn.Module):
-        own = _MODULES_OWN
+        in_state = _MODULE_ATTRIBUTES
     elif isinstance(value, torch.optim.Optimizer):
-        own = frozenset(("state", "param_groups", "defaults"))
+        in_state = frozenset(("state", "param_groups", "defaults"))
     elif not _is_plain(value) or (_is_stateful(value) and not isinstance(value, Callback)):
         return {}
-    return {key: part for key, part in attributes_of(value).items() if key not in own}
+    return {key: part for key, part in attributes_of(value).items() if key not in in_state}
 
 
-def load_object_state(value: Any, content: Any) -> None:
-    """Give an anchor what `object_state` found in its counterpart."""
-    kind, state = content
+def load_object_state(value: Any, kind_and_state: tuple[str, Any]) -> None:
+    """Load the `object_state` of the same object in another process."""
+    kind, state = kind_and_state
     if kind == "tensor":
         _assign(value, state)
     elif kind == "module":
@@ -125,8 +125,8 @@ def load_object_state(value: Any, content: Any) -> None:
         value.load_state_dict(state)
 
 
-def _named(name: str, value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
-    """Yield the anchors in an attribute: in containers, and in the attributes of plain objects, too."""
+def _walk(name: str, value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """Yield the objects in an attribute by path, also those in containers and in the attributes of plain objects."""
     if isinstance(value, torch.nn.Module):
         for path, module in value.named_modules():
             yield f"{name}/{path}", module
@@ -137,44 +137,42 @@ def _named(name: str, value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
         for group_index, group in enumerate(value.param_groups):
             for index, parameter in enumerate(group["params"]):
                 yield f"{name}/{group_index}/{index}", parameter
-        yield from _within(name, attributes_of(value), depth)
+        yield from _walk_children(name, value, depth)
     elif isinstance(value, DataLoader):
         yield from ((name, value), (f"{name}.dataset", value.dataset))
     elif isinstance(value, Dataset):
         yield name, value
-    elif isinstance(value, dict):
-        yield from _within(name, value, depth)
-    elif isinstance(value, (list, tuple, deque)):
-        yield from _within(name, dict(enumerate(value)), depth)
+    elif isinstance(value, (dict, list, tuple, deque)):
+        yield from _walk_children(name, value, depth)
     elif isinstance(value, torch.nn.Parameter) or _is_stateful(value):
         yield name, value
     elif _is_plain(value):
         yield name, value
-        yield from _within(name, attributes_of(value), depth)
+        yield from _walk_children(name, value, depth)
 
 
-def _within(name: str, parts: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
-    for key, part in parts.items() if depth else ():
-        if not isinstance(part, (int, float, str, bool, torch.Tensor)) or isinstance(part, torch.nn.Parameter):
-            yield from _named(f"{name}[{key!r}]", part, depth - 1)
+def _walk_children(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    for path, child in children_of(value) if depth else ():
+        if not isinstance(child, (int, float, str, bool, torch.Tensor)) or isinstance(child, torch.nn.Parameter):
+            yield from _walk(f"{name}{path}", child, depth - 1)
 
 
 def _detached(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {key: None if t is None else t.detach().requires_grad_(t.requires_grad) for key, t in tensors.items()}
 
 
-def _assign_all(own: dict[str, Any], new: Mapping[str, Any], kind: type) -> None:
-    for key in [key for key in own if key not in new]:  # the module has changed its structure
-        del own[key]
+def _assign_all(old: dict[str, Any], new: Mapping[str, Any], cls: type) -> None:
+    for key in [key for key in old if key not in new]:  # the structure of the module has changed
+        del old[key]
     for key, tensor in new.items():
         if tensor is None:
-            own[key] = None
+            old[key] = None
             continue
-        if own.get(key) is None:
-            own[key] = kind(tensor.detach())
+        if old.get(key) is None:
+            old[key] = cls(tensor.detach())
         else:
-            _assign(own[key], tensor)
-        own[key].requires_grad_(tensor.requires_grad)
+            _assign(old[key], tensor)
+        old[key].requires_grad_(tensor.requires_grad)
 
 
 def _assign(old: torch.Tensor, new: torch.Tensor) -> None:
@@ -195,9 +193,9 @@ def _is_stateful(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether this is an object with attributes of its own, and no function, class, module or tensor."""
-    no_objects = (type, types.ModuleType, types.FunctionType, types.MethodType, torch.Tensor)
-    return hasattr(value, "__dict__") and not isinstance(value, (*no_objects, dict, list, set, BaseException))
+    """Whether an object has attributes, and is no function, class, module, tensor, container or exception."""
+    others = (*CODE_TYPES, torch.Tensor, dict, list, set, BaseException)
+    return hasattr(value, "__dict__") and not isinstance(value, others)
 
 
 def _is_seen(value: Any, seen: set[int]) -> bool:

@@ -1,4 +1,4 @@
-"""Loggers and screens of the process that asked for a run, as the processes that run see them."""
+"""Remote proxy: the worker's access to loggers, runs and the screen of the user's process."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 
+from ..protocol import TrainerProtocol
+
 Send = Callable[..., None]
 
 
 class RemoteProxy:
-    """An object in another process: method calls are carried out there, in order, and return nothing.
+    """A proxy of an object in another process: its method calls are executed there, in order, and return None.
 
     Parameters
     ----------
     send : callable
-        Takes the path of a call and its arguments.
+        Sends the path of a call and its arguments.
     path : tuple
-        How to get there, from a name that the other process knows: names of attributes, and keys in one-tuples.
+        The path of the object: its name in the other process, then names of attributes, and keys in one-tuples.
     """
 
     def __init__(self, send: Send, path: tuple[Any, ...]) -> None:
@@ -36,27 +38,27 @@ class RemoteProxy:
         self._send((*self._path, "__setitem__"), (key, value), {})
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Have it called there."""
+        """Call the object in the other process."""
         self._send(self._path, args, kwargs)
 
 
 class RemoteRunProxy(RemoteProxy):
-    """The run of a web logger, which answers ``is_live()``."""
+    """A proxy of a web logger's run, with a method ``is_live()``."""
 
     def is_live(self) -> bool:
-        """Whether the run goes on; it does, as long as the process that has it waits for this one."""
+        """Return true: the process of the run waits for this one."""
         return True
 
 
 class RemoteLogger(Logger):
-    """A Lightning logger that passes everything on to one in another process.
+    """A Lightning logger that forwards all calls to a logger in another process.
 
     Parameters
     ----------
     remote : RemoteProxy
-        The logger.
+        The proxy of the logger.
     attributes : mapping
-        Its ``name``, ``version``, ``save_dir``, ``root_dir`` and ``log_dir``, as they were at the start.
+        Its `logger_attributes` at the start of the run.
     """
 
     def __init__(self, remote: RemoteProxy, attributes: Mapping[str, Any]) -> None:
@@ -90,23 +92,23 @@ class RemoteLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """What the logger logs to; its methods can be called, and return nothing."""
+        """The proxy of the logger's experiment; its methods return None."""
         return self._remote.experiment
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Pass metrics on."""
+        """Forward metrics."""
         self._remote.log_metrics(dict(metrics), step)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Pass hyper-parameters on."""
+        """Forward hyper-parameters."""
         self._remote.log_hyperparams(params, *args, **kwargs)
 
     def save(self) -> None:
-        """Have the logger write out what it has."""
+        """Forward the request to write all values."""
         self._remote.save()
 
     def finalize(self, status: str) -> None:
-        """Tell the logger that a run is over."""
+        """Forward the end of a run."""
         self._remote.finalize(status)
 
     def __getattr__(self, name: str) -> Any:
@@ -115,8 +117,8 @@ class RemoteLogger(Logger):
         return getattr(self._remote, name)
 
 
-def named_loggers(trainer: Any) -> dict[str, Any]:
-    """Return the objects of a trainer that stay in their process, by the names that others know them under."""
+def named_loggers(trainer: TrainerProtocol) -> dict[str, Any]:
+    """Return the loggers and runs of a trainer, which stay in its process, by the names in the paths of proxies."""
     loggers = trainer.loggers if isinstance(trainer.loggers, list) else []
     runs = getattr(trainer, "web_logger", None)
     named = {f"loggers[{index}]": logger for index, logger in enumerate(loggers)}
@@ -124,28 +126,28 @@ def named_loggers(trainer: Any) -> dict[str, Any]:
 
 
 def make_proxies(attributes: Mapping[str, Mapping[str, Any] | None], send: Send) -> dict[str, Any]:
-    """Return a `RemoteLogger` or `RemoteRunProxy` for each of the names.
+    """Return a `RemoteLogger` for each logger, and a `RemoteRunProxy` for each run.
 
     Parameters
     ----------
     attributes : mapping
-        `logger_attributes` each logger by its name; None for a run.
+        The `logger_attributes` of each logger, and None for each run, by name.
     send : callable
         As for `RemoteProxy`.
     """
     return {
-        name: RemoteRunProxy(send, (name,)) if fact is None else RemoteLogger(RemoteProxy(send, (name,)), fact)
-        for name, fact in attributes.items()
+        name: RemoteRunProxy(send, (name,)) if values is None else RemoteLogger(RemoteProxy(send, (name,)), values)
+        for name, values in attributes.items()
     }
 
 
 def logger_attributes(logger: Any) -> dict[str, Any]:
-    """Return what a `RemoteLogger` tells of a logger without asking it."""
+    """Return the attributes of a logger that a `RemoteLogger` copies."""
     return {name: getattr(logger, name, None) for name in ("name", "version", "save_dir", "root_dir", "log_dir")}
 
 
 def apply_call(target: Any, path: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Call, in the process that has it, what a `RemoteProxy` stands for."""
-    for part in path:
-        target = target[part[0]] if isinstance(part, tuple) else getattr(target, part)
+    """Execute a call of a `RemoteProxy` in the process of the object."""
+    for step in path:
+        target = target[step[0]] if isinstance(step, tuple) else getattr(target, step)
     target(*args, **kwargs)

@@ -1,9 +1,8 @@
-"""What a trainer has become in another process: collected there, and given to the one that waits."""
+"""Results: the changes of a run to a trainer, collected in its process and applied to the user's trainer."""
 
 from __future__ import annotations
 
 import functools
-import types
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -12,30 +11,29 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..protocol import TrainerProtocol
 from .object_paths import PROCESS_LOCAL, extra_attributes, load_object_state, object_state
-from .serialization import deserialize, serialize
-
-_CODE = (type, types.ModuleType, types.FunctionType, types.MethodType)
+from .serialization import CODE_TYPES, deserialize, serialize
 
 
-def collect_results(trainer: Any, objects: Mapping[str, Any]) -> bytes:
-    """Return, serialized, all that a run has changed in a trainer.
+def collect_results(trainer: TrainerProtocol, objects: Mapping[str, Any]) -> bytes:
+    """Return the state of a trainer after a run, serialized.
 
     Parameters
     ----------
-    trainer : Trainer
-        The trainer, in the process that ran it.
+    trainer : TrainerProtocol
+        The trainer in the process that ran it.
     objects : mapping of str to object
         Its `named_objects` before the run.
 
     Returns
     -------
     bytes
-        For `apply_results`.
+        The input of `apply_results`.
     """
     known = {id(value): name for name, value in objects.items()}
     in_modules = {id(t) for m in objects.values() if isinstance(m, torch.nn.Module) for t in _tensors_of(m)}
-    serialized: dict[str, dict[Any, bytes]] = {"contents": {}, "details": {}, "attributes": {}}
+    serialized: dict[str, dict[Any, bytes]] = {"states": {}, "extra_attributes": {}, "attributes": {}}
 
     def add(kind: str, name: Any, value: Any) -> None:
         try:
@@ -44,13 +42,13 @@ def collect_results(trainer: Any, objects: Mapping[str, Any]) -> bytes:
             _warn(name, error)
 
     for name, known_object in objects.items():
-        if _has_content(name, known_object) and id(known_object) not in in_modules:
-            if (content := object_state(known_object)) is not None:
-                add("contents", name, content)
+        if _is_collected(name, known_object) and id(known_object) not in in_modules:
+            if (state := object_state(known_object)) is not None:
+                add("states", name, state)
             for key, value in extra_attributes(known_object).items():
-                add("details", (name, key), value)
+                add("extra_attributes", (name, key), value)
     for name, value in vars(trainer).items():
-        if name not in PROCESS_LOCAL and not isinstance(value, _CODE):
+        if name not in PROCESS_LOCAL and not isinstance(value, CODE_TYPES):
             add("attributes", name, value)
     records, lightning_trainer = trainer._zae_state.records, trainer.lightning_trainer
     rest = {
@@ -63,17 +61,17 @@ def collect_results(trainer: Any, objects: Mapping[str, Any]) -> bytes:
     return serialize({**serialized, "rest": serialize(rest)})
 
 
-def apply_results(trainer: Any, objects: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-    """Give a trainer all that a run has changed in its counterpart, in place.
+def apply_results(trainer: TrainerProtocol, objects: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """Load the state of a trainer after a run in another process, in place.
 
     Parameters
     ----------
-    trainer : Trainer
+    trainer : TrainerProtocol
         The user's trainer.
     objects : mapping of str to object
-        Its `named_objects`, with the same names as in the other process.
+        Its `named_objects`, which have the same paths as in the other process.
     data : bytes
-        What `collect_results` gave there.
+        The result of `collect_results` in the other process.
 
     Returns
     -------
@@ -82,16 +80,16 @@ def apply_results(trainer: Any, objects: Mapping[str, Any], data: bytes) -> dict
     """
     results = deserialize(data)
 
-    def load(name: Any, value: bytes, use: Callable[[Any], None]) -> None:
+    def load(name: Any, value: bytes, assign: Callable[[Any], None]) -> None:
         try:
-            use(deserialize(value, objects, map_location=lambda storage, location: storage))  # onto the CPU
+            assign(deserialize(value, objects, map_location=lambda storage, location: storage))  # to the CPU
         except Exception as error:
             _warn(name, error)
 
-    for name, content in results["contents"].items():
-        load(name, content, functools.partial(load_object_state, objects[name]))
-    for (name, key), detail in results["details"].items():
-        load(f"{name}.{key}", detail, functools.partial(vars(objects[name]).__setitem__, key))
+    for name, state in results["states"].items():
+        load(name, state, functools.partial(load_object_state, objects[name]))
+    for (name, key), attribute in results["extra_attributes"].items():
+        load(f"{name}.{key}", attribute, functools.partial(vars(objects[name]).__setitem__, key))
     for name, attribute in results["attributes"].items():
         load(name, attribute, functools.partial(_replace, vars(trainer), name))
     rest = deserialize(results["rest"])
@@ -107,7 +105,7 @@ def apply_results(trainer: Any, objects: Mapping[str, Any], data: bytes) -> dict
 
 
 def _replace(attributes: dict[str, Any], name: str, value: Any) -> None:
-    """Set an attribute; a dict or a list stays the same object, since others may hold it."""
+    """Set an attribute; containers and logs keep their identity, since other objects may hold them."""
     old = attributes.get(name)
     if old is value:
         return
@@ -124,8 +122,8 @@ def _replace(attributes: dict[str, Any], name: str, value: Any) -> None:
         attributes[name] = value
 
 
-def _has_content(name: str, value: Any) -> bool:
-    """Whether an object's content comes home: not the trainer's, which has its attributes, nor loaders and datasets."""
+def _is_collected(name: str, value: Any) -> bool:
+    """Whether the results contain an object's state: not the trainer's own, nor those of loaders and datasets."""
     if name == "trainer" or isinstance(value, (DataLoader, Dataset)):
         return False
     return not name.startswith("loaders") or name.endswith(("sampler", "generator"))
@@ -136,7 +134,7 @@ def _tensors_of(module: torch.nn.Module) -> list[Any]:
 
 
 def _warn(name: Any, error: Exception) -> None:
-    """Warn of something that stays as it was before the run; small matters are left out."""
+    """Warn of a value that keeps its state from before the run; loaders and (path, attribute) pairs get no warning."""
     if isinstance(name, str) and not name.startswith("loaders"):
         warnings.warn(
             f"{name} cannot be brought home from the process that ran the trainer ({type(error).__name__}: {error}). "

@@ -1,10 +1,12 @@
-"""Sending objects to another process, but for those that it has already."""
+"""Serialization: sending objects to another process, except for the objects that it has."""
 
 from __future__ import annotations
 
 import copyreg
 import io
 import pickle
+import types
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,9 +14,11 @@ import torch
 from torch.utils.data import DataLoader
 
 MapLocation = Callable[[Any, str], Any] | None
+CODE_TYPES = (type, types.ModuleType, types.FunctionType, types.MethodType)
+"""The types of values that are sent by name or not at all."""
 
 
-def serialize(value: Any, known: Mapping[int, Any] = {}) -> bytes:  # only read
+def serialize(value: Any, known: Mapping[int, Any] = {}) -> bytes:  # the default is never changed
     """Return an object as bytes, with its tensors and their data.
 
     Parameters
@@ -22,47 +26,50 @@ def serialize(value: Any, known: Mapping[int, Any] = {}) -> bytes:  # only read
     value : Any
         A picklable object; tensors may be on any device.
     known : mapping of int to Any
-        What the receiver has already, by ``id``: in place of such an object only its name travels.
+        The names of objects that the receiver has, by ``id``. The bytes contain the name instead of the object.
 
     Returns
     -------
     bytes
-        For `deserialize`. Tensors are copies, also where `torch.multiprocessing` would share their memory: the processes'
-        optimizers must not write into one another's state.
+        The input of `deserialize`. Tensors are copied. `torch.multiprocessing` would share their memory, and the
+        optimizers of two processes would then write into the same state.
     """
-    buffer, tensors = io.BytesIO(), io.BytesIO()
-    packer = _Packer(buffer, known)
-    packer.dump(value)
-    torch.save(packer.tensors, tensors)
-    return pickle.dumps((buffer.getvalue(), tensors.getvalue()))
+    structure, tensors = io.BytesIO(), io.BytesIO()
+    pickler = _Pickler(structure, known)
+    pickler.dump(value)
+    torch.save(pickler.tensors, tensors)
+    return pickle.dumps((structure.getvalue(), tensors.getvalue()))
 
 
-def deserialize(parcel: bytes, known: Mapping[Any, Any] = {}, map_location: MapLocation = None) -> Any:
-    """Return what `serialize` packed. Only for what this program has packed itself: unpickling runs code.
+def deserialize(data: bytes, known: Mapping[Any, Any] = {}, map_location: MapLocation = None) -> Any:
+    """Return an object from its bytes. Unpickling executes code, so that the bytes must come from this program.
 
     Parameters
     ----------
-    parcel : bytes
-        What `serialize` gave.
+    data : bytes
+        The result of `serialize`.
     known : mapping of name to Any
-        The objects that were not sent, by the names under which the sender knew them.
+        The objects that the bytes contain by name.
     map_location : callable, optional
         As for `torch.load`.
     """
-    structure, tensors = pickle.loads(parcel)
+    structure, tensors = pickle.loads(data)
     loaded = torch.load(io.BytesIO(tensors), map_location=map_location, weights_only=False)
-    return _Unpacker(io.BytesIO(structure), known, loaded).load()
+    return _Unpickler(io.BytesIO(structure), known, loaded).load()
 
 
-class _Packer(pickle.Pickler):
+class _Pickler(pickle.Pickler):
     def __init__(self, file: Any, known: Mapping[int, Any]) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self._known = known
-        self._numbers: dict[int, int] = {}
+        self._indices: dict[int, int] = {}
         self.tensors: list[torch.Tensor] = []
 
     def reducer_override(self, value: Any) -> Any:
-        """Leave out what optimizers and loaders have of this process; torch's optimizers leave out too much else."""
+        """Reduce optimizers and loaders without their process-local attributes.
+
+        An optimizer's own ``__getstate__`` omits further attributes.
+        """
         if isinstance(value, torch.optim.Optimizer):
             return copyreg.__newobj__, (type(value),), attributes_of(value)  # type: ignore[attr-defined]
         if isinstance(value, DataLoader):
@@ -75,13 +82,13 @@ class _Packer(pickle.Pickler):
             return ("known", name)
         if not isinstance(value, torch.Tensor):
             return None
-        if id(value) not in self._numbers:
-            self._numbers[id(value)] = len(self.tensors)
+        if id(value) not in self._indices:
+            self._indices[id(value)] = len(self.tensors)
             self.tensors.append(value)
-        return ("tensor", self._numbers[id(value)])
+        return ("tensor", self._indices[id(value)])
 
 
-class _Unpacker(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):
     def __init__(self, file: Any, known: Mapping[Any, Any], tensors: list[torch.Tensor]) -> None:
         super().__init__(file)
         self._known, self._tensors = known, tensors
@@ -92,9 +99,9 @@ class _Unpacker(pickle.Unpickler):
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object that can be sent, as it says by ``__getstate__`` if it does.
+    """Return the attributes of an object that can be sent: its ``__getstate__``, if that returns a dict.
 
-    Of an optimizer these are all but its hooks, and the ``step`` that a scheduler has put in place of its own.
+    For an optimizer these are all attributes but its hooks, and the ``step`` that a scheduler installs on it.
     """
     if isinstance(value, torch.optim.Optimizer):
         return {key: part for key, part in vars(value).items() if not key.startswith("_optimizer_") and key != "step"}
@@ -106,46 +113,57 @@ def attributes_of(value: Any) -> dict[str, Any]:
     return state if isinstance(state, dict) else dict(vars(value))
 
 
-def find_unpicklable(value: Any, name: str, known: Mapping[int, Any] = {}, depth: int = 8) -> tuple[str, Any]:
-    """Return the innermost part of an object that cannot be packed, and how to get there.
+def children_of(value: Any) -> list[tuple[str, Any]]:
+    """Return the objects that an object holds: the items of a container, or the attributes.
 
     Parameters
     ----------
     value : Any
-        What cannot be packed.
+        Any object. Classes, functions, methods and Python modules have no children.
+
+    Returns
+    -------
+    list of (str, Any)
+        The path of each child from the object, such as ``".dataset"`` or ``"['key']"``, and the child.
+    """
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", child) for key, child in value.items()]
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return [(f"[{index}]", child) for index, child in enumerate(value)]
+    if isinstance(value, CODE_TYPES) or not hasattr(value, "__dict__"):
+        return []
+    submodules = value.named_children() if isinstance(value, torch.nn.Module) else ()
+    return [(f".{key}", child) for key, child in [*submodules, *attributes_of(value).items()]]
+
+
+def find_unpicklable(value: Any, name: str, known: Mapping[int, Any] = {}, depth: int = 8) -> tuple[str, Any]:
+    """Return the innermost object that cannot be serialized, and its path.
+
+    Parameters
+    ----------
+    value : Any
+        An object that cannot be serialized.
     name : str
-        What to call it.
+        The name of the object.
     known : mapping of int to Any
         As for `serialize`.
     depth : int
-        How deep to look.
+        The maximal number of steps in the path.
 
     Returns
     -------
     tuple of (str, Any)
         Such as ``("loader.dataset.transform", <function <lambda>>)``.
     """
-    for part_name, part in _parts(value, name) if depth else ():
-        if not _can_be_packed(part, known):
-            return find_unpicklable(part, part_name, known, depth - 1)
+    for path, child in children_of(value) if depth else ():
+        if not _is_serializable(child, known):
+            return find_unpicklable(child, f"{name}{path}", known, depth - 1)
     return name, value
 
 
-def _parts(value: Any, name: str) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [(f"{name}[{key!r}]", part) for key, part in value.items()]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [(f"{name}[{index}]", part) for index, part in enumerate(value)]
-    if isinstance(value, (type, type(serialize))) or not hasattr(value, "__dict__"):
-        return []
-    if isinstance(value, torch.nn.Module):
-        return [(f"{name}.{key}", part) for key, part in [*value.named_children(), *attributes_of(value).items()]]
-    return [(f"{name}.{key}", part) for key, part in attributes_of(value).items()]
-
-
-def _can_be_packed(value: Any, known: Mapping[int, Any]) -> bool:
+def _is_serializable(value: Any, known: Mapping[int, Any]) -> bool:
     try:
-        _Packer(io.BytesIO(), known).dump(value)
+        _Pickler(io.BytesIO(), known).dump(value)
     except Exception:
         return False
     return True

@@ -1,4 +1,4 @@
-"""One of the processes that run a trainer."""
+"""Worker: one of the processes that run a trainer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import active_children, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from ..device_transfer import move_to_device
+from ..protocol import TrainerProtocol, World
 from .object_paths import named_objects
 from .process_group import connect, disconnect
 from .remote_proxy import RemoteProxy, make_proxies
@@ -30,74 +30,74 @@ from .serialization import deserialize
 
 @dataclass
 class Task:
-    """What a process has to do.
+    """The work of one process.
 
     Attributes
     ----------
     rank : int
-        Which one it is.
-    worlds : list of World
-        The place of each rank.
-    trainer : bytes or Trainer
-        Packed, a function and its arguments that make the trainer; in a fork, the trainer itself.
+        The rank of the process.
+    worlds : sequence of World
+        The world of each rank.
+    trainer : bytes or TrainerProtocol
+        For a spawned process a serialized function, which makes the trainer, and its arguments; in a fork the trainer.
     call : bytes or tuple
-        The trainer's state, the function to call with it, its arguments, and the state of random numbers; packed, but
-        in a fork.
+        For a spawned process the serialized state of the trainer, the function to call, its arguments and the random
+        state; in a fork the function and its arguments.
     attributes : mapping
-        About loggers and runs that stay behind; see `make_proxies`.
-    store : tuple of (str, int) or None
-        Host and port where the processes meet.
+        The attributes of loggers and runs in the user's process; see `make_proxies`.
+    store_address : tuple of (str, int) or None
+        Host and port of the store by which the processes connect.
     init_method : str or None
-        A URL where they meet otherwise.
+        The URL by which the processes connect without such a store.
     threads : int
-        How many threads torch may use on the CPU.
+        The number of CPU threads of torch.
     start_method : str
-        How processes that load data are started.
+        The start method of processes that load data.
     """
 
     rank: int
-    worlds: list[Any]
-    trainer: Any
-    call: Any
+    worlds: Sequence[World]
+    trainer: bytes | TrainerProtocol
+    call: bytes | tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]
     attributes: Mapping[str, Any]
-    store: tuple[str, int] | None
+    store_address: tuple[str, int] | None
     init_method: str | None
     threads: int
     start_method: str
 
 
 def worker_main(connection: Connection, task: Task | None) -> None:
-    """Run a trainer as one of several processes, and report to the one that waits.
+    """Run a trainer as one of several processes, and send messages to the parent process.
 
-    The channel are tuples: ``("call", path, args, kwargs)`` for what a stand-in is asked to do, ``("warning", ...)``,
-    ``("failed", ...)``, ``("collecting",)`` and ``("result", parcel)``, the last two of rank 0.
+    The messages are tuples: ``("started",)``, ``("call", path, args, kwargs)`` for the call of a proxy,
+    ``("warning", ...)``, ``("failed", ...)``, and from rank 0 ``("collecting",)`` and ``("result", data)``.
 
     Parameters
     ----------
     connection : multiprocessing.connection.Connection
-        To the process that waits.
+        The connection with the parent process.
     task : Task or None
-        What to do; if None, it comes through the connection.
+        The work; if None, the parent sends it through the connection.
     """
     if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # so that this process can be ended together with those that it starts, for loading data
-    _end_with_parent()
-    _be_interrupted_once()
+        os.setpgid(0, 0)  # the parent kills this group, which includes the processes that load data
+    _exit_with_parent()
+    _raise_one_interrupt()
     if task is None:
         task = pickle.loads(connection.recv_bytes())
-    multiprocessing.set_start_method(task.start_method, force=True)  # for loading data, as in the process that waits
+    multiprocessing.set_start_method(task.start_method, force=True)  # as in the parent, for processes that load data
     channel = _ParentChannel(connection)
     failed = True
     try:
         channel.send("started")
-        trainer, function, args, kwargs = _received(task, channel)
+        trainer, function, args, kwargs = _load(task, channel)
         objects = named_objects(trainer, args)
         try:
-            _join(trainer, task)
+            _join_group(trainer, task)
             function(trainer, *args, **kwargs)
             failed = False
         except BaseException as error:
-            channel.send("failed", *_described(error))
+            channel.send("failed", *_describe(error))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if task.rank == 0:
             channel.send("collecting")
@@ -105,25 +105,25 @@ def worker_main(connection: Connection, task: Task | None) -> None:
         if not failed:
             disconnect()
     except BaseException as error:
-        channel.send("failed", *_described(error))
+        channel.send("failed", *_describe(error))
     connection.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    for loading in active_children():
-        loading.terminate()
-    # Not by way of the interpreter's end: after a failure it would wait for processes that are gone, and in a fork it
-    # would run the exit handlers of the notebook that this is a copy of.
+    for data_process in active_children():
+        data_process.terminate()
+    # The interpreter's shutdown is skipped: after a failure it would wait for processes that no longer exist, and in a
+    # fork it would run the exit handlers of the notebook.
     os._exit(1 if failed else 0)
 
 
 class _ParentChannel:
-    """The way to the process that waits, for this process's threads."""
+    """The connection with the parent process, shared by the threads of this process."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._lock = connection, threading.Lock()
 
-    def send(self, *report: Any) -> None:
-        data = pickle.dumps(report)  # not the connection's own pickling, which would share the memory of tensors
+    def send(self, *message: Any) -> None:
+        data = pickle.dumps(message)  # the pickling of the connection would share the memory of tensors
         with self._lock:
             self._connection.send_bytes(data)
 
@@ -143,14 +143,18 @@ class _ParentChannel:
             self.send("warning", str(message), UserWarning, filename, lineno)
 
 
-def _received(task: Task, channel: _ParentChannel) -> tuple[Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Return the trainer and the call, with stand-ins for all that stays behind."""
+def _load(
+    task: Task, channel: _ParentChannel
+) -> tuple[TrainerProtocol, Callable[..., None], tuple[Any, ...], dict[str, Any]]:
+    """Return the trainer, the function and its arguments, with proxies of loggers and runs."""
     is_rank_zero = task.rank == 0
     known = make_proxies(task.attributes, channel.call if is_rank_zero else _ignore)
+    trainer: Any
     if isinstance(task.trainer, bytes):
         make, arguments = deserialize(task.trainer)
         trainer = known["trainer"] = make(*arguments)
         device = task.worlds[task.rank].local_rank
+        assert isinstance(task.call, bytes)
         state, function, args, kwargs, random_state = deserialize(
             task.call, known, lambda storage, location: storage.cuda(device) if location[:4] == "cuda" else storage
         )
@@ -160,9 +164,10 @@ def _received(task: Task, channel: _ParentChannel) -> tuple[Any, Callable[..., A
             trainer.__dict__.update(state)
         trainer._zae_state.set_random_state(random_state)
     else:
+        assert isinstance(task.call, tuple)
         trainer, (function, args, kwargs) = task.trainer, task.call
         if isinstance(trainer.loggers, list):
-            trainer.loggers[:] = [part for name, part in known.items() if name.startswith("loggers")]
+            trainer.loggers[:] = [proxy for name, proxy in known.items() if name.startswith("loggers")]
         runs = getattr(trainer, "web_logger", None)
         if isinstance(runs, dict):
             runs.update({name: known[f"web_logger[{name}]"] for name in runs})
@@ -170,14 +175,14 @@ def _received(task: Task, channel: _ParentChannel) -> tuple[Any, Callable[..., A
         trainer._zae_state.process.screen = RemoteProxy(channel.call, ("screen",))
         warnings.showwarning = channel.warning  # type: ignore[assignment]
     else:
-        warnings.showwarning = _ignore  # the first says it
-    # Pickling an optimizer leaves out that its scheduler watches its steps; the scheduler misses it.
+        warnings.showwarning = _ignore  # rank 0 shows the warning
+    # Pickling an optimizer omits the hook that its scheduler installs; torch warns of that.
     warnings.filterwarnings("ignore", message=r"Seems like `optimizer\.step\(\)` has been overridden")
     return trainer, function, args, kwargs
 
 
-def _join(trainer: Any, task: Task) -> None:
-    """Make the trainer that of this rank, on its device, connected with the others."""
+def _join_group(trainer: TrainerProtocol, task: Task) -> None:
+    """Move the trainer to the device of this rank, and connect the process with the other ranks."""
     trainer._zae_state.process.world = task.worlds[task.rank]
     trainer.primary_device_index = task.rank
     device = trainer.device[task.rank]
@@ -186,48 +191,46 @@ def _join(trainer: Any, task: Task) -> None:
     else:
         torch.set_num_threads(task.threads)
     move_to_device(trainer, device)
-    if task.store is not None:
-        connect(trainer, store=TCPStore(*task.store, is_master=False))
-    else:
-        connect(trainer, init_method=task.init_method)
+    connect(trainer, task.store_address, task.init_method)
 
 
-def _described(error: BaseException) -> tuple[float, bytes | None, str, str]:
-    """Return when it was, the exception, what it says, and where it came from."""
+def _describe(error: BaseException) -> tuple[float, bytes | None, str, str]:
+    """Return the time, the pickled exception, its message and its traceback."""
     text = f"{type(error).__name__}: {error}"
     try:
-        packed = pickle.dumps(error)
-        pickle.loads(packed)  # some exceptions can be written, but not read
+        pickled = pickle.dumps(error)
+        pickle.loads(pickled)  # some exceptions can be pickled, but not unpickled
     except Exception:
-        packed = None
-    return time.time(), packed, text, "".join(traceback.format_exception(error))
+        pickled = None
+    return time.time(), pickled, text, "".join(traceback.format_exception(error))
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that waits for it is gone, whatever it is doing."""
+def _exit_with_parent() -> None:
+    """Start a thread that kills this process, and those that it started, when the parent process ends."""
     parent = parent_process()
 
-    def watch() -> None:
+    def wait_for_parent() -> None:
         if parent is not None:
             wait([parent.sentinel])
             if hasattr(os, "killpg"):
                 os.killpg(0, signal.SIGKILL)
             os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
-def _be_interrupted_once() -> None:
-    """Let SIGINT raise `KeyboardInterrupt` once: in a terminal it comes from there, and from the parent too."""
-    seen: list[bool] = []
+def _raise_one_interrupt() -> None:
+    """Raise `KeyboardInterrupt` for the first SIGINT only: the terminal and the parent process send one each."""
+    is_interrupted = False
 
     def interrupt(*_: Any) -> None:
-        if not seen:
-            seen.append(True)
+        nonlocal is_interrupted
+        if not is_interrupted:
+            is_interrupted = True
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
 
 
 def _ignore(*_: Any, **__: Any) -> None:
-    """Do nothing: another rank does it."""
+    """Do nothing: rank 0 executes the call."""

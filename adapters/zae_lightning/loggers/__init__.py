@@ -1,4 +1,4 @@
-"""Lightning loggers: Weights & Biases (Lightning's own, around a run of ours) and Neptune (ours)."""
+"""Loggers: Lightning's logger for Weights & Biases runs, and a logger for Neptune."""
 
 from .neptune import NeptuneLogger
 

@@ -1,4 +1,4 @@
-"""Loggers that fail while Lightning runs: a warning, and the run goes on."""
+"""Error guard: an exception of a logger becomes a warning, and the run continues."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _METHODS = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_c
 
 
 @contextmanager
-def suppress_logger_errors(loggers: Iterable[Any], tell: Callable[[Any, str, Exception], None]) -> Iterator[None]:
-    """Let no exception out of the methods by which Lightning uses loggers, within.
+def suppress_logger_errors(loggers: Iterable[Any], report: Callable[[Any, str, Exception], None]) -> Iterator[None]:
+    """Report the exceptions of the methods by which Lightning uses loggers, instead of raising them.
 
-    The loggers stay the objects that they are, since callbacks ask for them by class; the methods are replaced on each,
-    and given back.
+    The loggers keep their identity and class, which callbacks depend on. Their methods are replaced within the context
+    and restored after it.
 
     Parameters
     ----------
     loggers : iterable of Logger
         The loggers.
-    tell : callable
-        Called with the logger, the name of the method and the exception.
+    report : callable
+        Receives the logger, the name of the method and the exception.
     """
     replaced = []
     try:
         for logger in loggers:
             for name in _METHODS:
                 if hasattr(logger, name) and name not in vars(logger):
-                    vars(logger)[name] = _quiet(logger, name, tell)
+                    vars(logger)[name] = _guarded(logger, name, report)
                     replaced.append((logger, name))
         yield
     finally:
@@ -37,7 +37,7 @@ def suppress_logger_errors(loggers: Iterable[Any], tell: Callable[[Any, str, Exc
             vars(logger).pop(name, None)
 
 
-def _quiet(logger: Any, name: str, tell: Callable[[Any, str, Exception], None]) -> Callable[..., Any]:
+def _guarded(logger: Any, name: str, report: Callable[[Any, str, Exception], None]) -> Callable[..., Any]:
     method = getattr(logger, name)
 
     @wraps(method)
@@ -45,7 +45,7 @@ def _quiet(logger: Any, name: str, tell: Callable[[Any, str, Exception], None]) 
         try:
             return method(*args, **kwargs)
         except Exception as error:
-            tell(logger, name, error)
+            report(logger, name, error)
             return None
 
     return call

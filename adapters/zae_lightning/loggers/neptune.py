@@ -1,4 +1,4 @@
-"""A Lightning logger for neptune 1.x (Lightning 2.6's own fails on construction), and a start that never waits long."""
+"""Neptune: a Lightning logger for neptune 1.x, whose own logger in Lightning 2.6 fails, and starting runs in time."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class NeptuneLogger(Logger):
     Parameters
     ----------
     run : neptune.Run, optional
-        A run that has been started already; otherwise `start_run` starts one when it is first needed.
+        A run that is active already; by default `start_run` starts one at its first use.
     prefix : str, optional
-        A namespace for everything that is logged.
+        The namespace of all logged values.
     **params
         Arguments of `start_run`.
 
@@ -55,14 +55,14 @@ class NeptuneLogger(Logger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The neptune run; it answers ``is_live()``."""
+        """The neptune run, which has a method ``is_live()``."""
         if self._run is None:
             self._run = start_run(self._params)
         return self._run
 
     @property
     def name(self) -> str:
-        """The project."""
+        """The name of the project."""
         return str(self._params.get("project_name") or self._params.get("project") or "neptune")
 
     @property
@@ -77,8 +77,8 @@ class NeptuneLogger(Logger):
         Parameters
         ----------
         metrics : mapping of str to float
-            The values. Neptune keeps no ``nan`` or infinity in a series of numbers; these go, as words, to a series
-            named ``<name>_not_finite``.
+            The values. Neptune rejects ``nan`` and infinity in a series of numbers; they are appended as text to a
+            series named ``<name>_not_finite``.
         step : int, optional
             The step of all values.
         """
@@ -90,7 +90,7 @@ class NeptuneLogger(Logger):
                     self.experiment[path].append(float(value), step=step)
                 else:
                     self.experiment[f"{path}_not_finite"].append(str(value), step=step)
-            except Exception as error:  # a name that Neptune does not take; the others are logged
+            except Exception as error:  # Neptune rejects the name; the other values are logged
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -117,17 +117,17 @@ def start_run(params: Mapping[str, Any]) -> Any:
     ----------
     params : mapping
         ``project_name`` and ``api_tkn`` (or ``project`` and ``api_token``), and any further argument of
-        ``neptune.init_run``, such as ``mode="offline"``. The address of a self-hosted service stands in its token.
+        ``neptune.init_run``, such as ``mode="offline"``. The token of a self-hosted service contains its address.
 
     Returns
     -------
     neptune.Run
-        The run; it answers ``is_live()``.
+        The run, which has a method ``is_live()``.
 
     Warns
     -----
     UserWarning
-        Once, if the service does not answer or refuses the run: the run is recorded offline then, and nothing is lost.
+        If the service does not answer or rejects the run; the run is then recorded offline, and no value is lost.
     """
     import neptune
 
@@ -139,8 +139,9 @@ def start_run(params: Mapping[str, Any]) -> Any:
     if mode not in ("offline", "debug"):
         token = arguments.get("api_token") or os.environ.get("NEPTUNE_API_TOKEN", "")
         try:
-            _within(PROBE_SECONDS, lambda: _probe(_address(token)))
-            return ensure_is_live(_within(START_SECONDS, lambda: neptune.init_run(**arguments), discard=_stop))
+            _call_with_timeout(PROBE_SECONDS, lambda: _probe(_address(token)))
+            run = _call_with_timeout(START_SECONDS, lambda: neptune.init_run(**arguments), discard=_stop)
+            return ensure_is_live(run)
         except Exception as error:
             reason = str(error).strip().splitlines()
             warnings.warn(
@@ -152,25 +153,26 @@ def start_run(params: Mapping[str, Any]) -> Any:
                 stacklevel=2,
             )
         arguments["mode"] = "offline"
-        arguments.setdefault("capture_hardware_metrics", False)  # nobody watches them
-        arguments.pop("with_id", None)  # a run of the service's, which cannot be gone on with
+        arguments.setdefault("capture_hardware_metrics", False)  # an offline run does not need them
+        arguments.pop("with_id", None)  # an offline run cannot continue a run of the service
         mode = "offline"
     return ensure_is_live(neptune.init_run(**arguments), is_offline=mode == "offline")
 
 
 def close_run(run: Any) -> None:
-    """Stop a run, waiting a few seconds at most for what has not been sent."""
+    """Stop a run; wait a few seconds at most for values that are not sent yet."""
     run.stop(seconds=STOP_SECONDS)
 
 
 def logger_of(run: Any) -> NeptuneLogger:
-    """Return our logger around a run."""
+    """Return the logger of a run."""
     return NeptuneLogger(run)
 
 
 def ensure_is_live(run: Any, is_offline: bool = False) -> Any:
-    """Return the run with an ``is_live()`` that tells whether it goes on."""
-    # `_state` is neptune's own; zae-engine 0.7.6 reads it too, and tests/zae_lightning/loggers fails if it changes.
+    """Return the run with a method ``is_live()``, which returns whether the run is active."""
+    # `_state` is private to neptune, and zae-engine 0.7.6 reads it too;
+    # tests/unit/zae_lightning/loggers/test_neptune.py fails if it changes.
     run.is_live = lambda: run._state.value != "stopped"
     run.is_offline = is_offline or getattr(run, "is_offline", False)
     return run
@@ -181,7 +183,7 @@ def _stop(run: Any) -> None:
 
 
 def _address(token: str) -> str:
-    """Return the address that a token names, the hosted service's if it names none."""
+    """Return the address in a token; the address of the hosted service if the token has none."""
     try:
         address = json.loads(base64.b64decode(token, validate=True))["api_address"]
     except (binascii.Error, ValueError, KeyError, TypeError):
@@ -190,7 +192,7 @@ def _address(token: str) -> str:
 
 
 def _probe(address: str) -> None:
-    """Raise `OSError` if nobody listens at an address; behind a proxy there is no telling."""
+    """Raise `OSError` if no server listens at an address. Behind a proxy this cannot be tested."""
     if urllib.request.getproxies():
         return
     parts = urllib.parse.urlsplit(address)
@@ -198,30 +200,32 @@ def _probe(address: str) -> None:
     socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS).close()
 
 
-def _within(seconds: float, function: Callable[[], Any], discard: Callable[[Any], None] | None = None) -> Any:
-    """Return what a function returns, or raise `TimeoutError` if it takes longer; a late result is discarded."""
+def _call_with_timeout(
+    seconds: float, function: Callable[[], Any], discard: Callable[[Any], None] | None = None
+) -> Any:
+    """Return the result of a function, or raise `TimeoutError` after the given time; ``discard`` gets a late result."""
     outcome: dict[str, Any] = {}
-    lock, abandoned = threading.Lock(), threading.Event()
+    lock, has_timed_out = threading.Lock(), threading.Event()
 
-    def work() -> None:
+    def call() -> None:
         try:
             result = function()
         except BaseException as error:
             outcome["error"] = error
             return
         with lock:
-            late = abandoned.is_set()
-            if not late:
+            is_late = has_timed_out.is_set()
+            if not is_late:
                 outcome["result"] = result
-        if late and discard is not None:
+        if is_late and discard is not None:
             discard(result)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(seconds)
     with lock:
         if thread.is_alive() and "result" not in outcome:
-            abandoned.set()
+            has_timed_out.set()
             raise TimeoutError(f"no answer within {seconds:.0f} seconds")
     if "error" in outcome:
         raise outcome["error"]

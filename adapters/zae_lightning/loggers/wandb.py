@@ -1,4 +1,4 @@
-"""Starting a Weights & Biases run for a trainer, with Lightning's own logger around it."""
+"""Weights & Biases: starting a run for a trainer, and Lightning's logger of that run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
 
-_started: weakref.WeakSet[Any] = weakref.WeakSet()
+_started_runs: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def start_run(params: Mapping[str, Any]) -> Any:
-    """Call ``wandb.init`` and return the run, which also answers ``is_live()``.
+    """Call ``wandb.init`` and return the run, which has a method ``is_live()``.
 
-    A second run in one process does not end the first: unless told otherwise (``reinit``), it is created beside it.
+    A second run in one process does not end the first; ``reinit`` overrides this.
 
     Parameters
     ----------
@@ -29,24 +29,25 @@ def start_run(params: Mapping[str, Any]) -> Any:
     import wandb
 
     arguments = dict(params)
-    if wandb.run is not None or any(run.is_live() for run in _started):  # of another trainer, or of the user
+    if wandb.run is not None or any(run.is_live() for run in _started_runs):  # of the user, or of another trainer
         arguments.setdefault("reinit", "create_new")
     run = ensure_is_live(wandb.init(**arguments))
-    _started.add(run)
+    _started_runs.add(run)
     return run
 
 
 def ensure_is_live(run: Any) -> Any:
-    """Return the run with an ``is_live()`` that tells whether it goes on."""
+    """Return the run with a method ``is_live()``, which returns whether the run is active."""
     if not callable(getattr(run, "is_live", None)):
-        flag = weakref.ref(run)
-        # A run refuses new attributes by the ordinary way. `_is_finished` is wandb's own; a disabled run has none.
-        object.__setattr__(run, "is_live", lambda: not getattr(flag(), "_is_finished", False))
+        reference = weakref.ref(run)
+        # A run rejects new attributes, except through object. `_is_finished` is private to wandb;
+        # tests/unit/zae_lightning/loggers/test_wandb.py fails if it changes. A disabled run does not have it.
+        object.__setattr__(run, "is_live", lambda: not getattr(reference(), "_is_finished", False))
     return run
 
 
 def logger_of(run: Any) -> WandbLogger:
-    """Return Lightning's own logger around a run."""
+    """Return Lightning's logger of a run."""
     return WandbLogger(experiment=run)
 
 

@@ -1,4 +1,4 @@
-"""Full and mixed precision, with the optimizer's step after the closure instead of around it."""
+"""Precision: full and mixed precision, with the optimizer's step after the closure instead of around it."""
 
 from __future__ import annotations
 
@@ -11,60 +11,62 @@ from typing import Any, Literal
 import lightning.pytorch as L
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
-_NOTHING: AbstractContextManager[Any] = nullcontext()
+from ..protocol import PrecisionConfig
+
+_NULL_CONTEXT: AbstractContextManager[Any] = nullcontext()
 
 
 class PlainPrecision(Precision):
-    """Run forward and backward first, then call ``optimizer.step()`` without a closure, as a hand-written loop does.
+    """Full precision: runs forward and backward first, then ``optimizer.step()`` without a closure, as plain loops do.
 
-    Lightning passes them as a closure to ``optimizer.step``. The numbers are the same, but an optimizer whose ``step``
-    takes no closure fails then, and its step hooks run before there are gradients. Optimizers that cannot do without a
-    closure, such as LBFGS, still get it.
+    Lightning passes forward and backward as a closure to ``optimizer.step``. The numbers are the same, but an optimizer
+    whose ``step`` takes no closure then fails, and step hooks run before the gradients exist. Optimizers that require
+    a closure, such as LBFGS, receive it.
     """
 
     def forward_context(self) -> AbstractContextManager[Any]:
-        """Return a context that does nothing, without building a generator for it."""
-        return _NOTHING
+        """Return a shared context that does nothing; Lightning builds a generator for each call."""
+        return _NULL_CONTEXT
 
     def train_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
-        """Return the context of a step; mixed precision has one of its own."""
+        """Return the context of a training step, which mixed precision overrides by `forward_context`."""
         return self.forward_context()
 
     def optimizer_step(  # type: ignore[override]
         self, optimizer: Any, model: L.LightningModule, closure: Callable[[], Any], **kwargs: Any
     ) -> Any:
-        """Train one batch."""
+        """Run forward and backward, then the optimizer's step."""
         if _requires_closure(optimizer):
             return super().optimizer_step(optimizer, model, closure, **kwargs)
-        # Private to Lightning, but what its own Precision classes are made of; tests/zae_lightning/test_precision.py
-        # fails if it changes.
+        # Lightning's Precision classes use this method. It is private to Lightning;
+        # tests/unit/zae_lightning/performance/test_precision.py fails if it changes.
         result = self._wrap_closure(model, optimizer, closure)
-        if result is not None or not model.automatic_optimization:  # None: there was nothing to learn from
+        if result is not None or not model.automatic_optimization:  # None: the batch has no loss
             optimizer.step(**kwargs)
         return result
 
 
 class PlainMixedPrecision(MixedPrecision, PlainPrecision):
-    """Lightning's mixed precision, stepping as `PlainPrecision` does where there is no scaler."""
+    """Mixed precision: Lightning's, with the step of `PlainPrecision` if it has no scaler."""
 
 
-def precision_for(autocast: Any) -> Precision:
+def precision_for(config: PrecisionConfig) -> Precision:
     """Return the plugin for a trainer's precision.
 
     Parameters
     ----------
-    autocast : object
-        With ``name`` ("fp32", "fp16" or "bf16"), ``device_type`` and ``scaler``.
+    config : PrecisionConfig
+        The precision: ``name`` is "fp32", "fp16" or "bf16".
 
     Returns
     -------
     lightning.pytorch.plugins.precision.Precision
         The plugin; it shares the scaler.
     """
-    if autocast.name == "fp32":
+    if config.name == "fp32":
         return PlainPrecision()
-    mixed: Literal["16-mixed", "bf16-mixed"] = "16-mixed" if autocast.name == "fp16" else "bf16-mixed"
-    return PlainMixedPrecision(mixed, device=autocast.device_type, scaler=autocast.scaler)
+    mixed: Literal["16-mixed", "bf16-mixed"] = "16-mixed" if config.name == "fp16" else "bf16-mixed"
+    return PlainMixedPrecision(mixed, device=config.device_type, scaler=config.scaler)
 
 
 def _requires_closure(optimizer: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A profiler that costs nothing."""
+"""Null profiler: a profiler that neither measures nor builds contexts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 
 from lightning.pytorch.profilers import PassThroughProfiler
 
-_NOTHING: AbstractContextManager[Any] = nullcontext()
+_NULL_CONTEXT: AbstractContextManager[Any] = nullcontext()
 
 
 class NullProfiler(PassThroughProfiler):
-    """Lightning's default profiler does nothing too, but builds a generator for each of some forty calls a step."""
+    """A profiler that returns one shared context.
+
+    Lightning's default profiler builds a generator for each of some forty calls a step.
+    """
 
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         """Return a context that does nothing."""
-        return _NOTHING
+        return _NULL_CONTEXT

@@ -1,0 +1,72 @@
+"""Trainers written after public training loops, on zae-engine 0.7.6 and here: the same to the last bit.
+
+Each port is the first run of its process, since what a first run imports must leave the random generators alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.parity import oracle
+from tests.parity.ports import PORTS
+from tests.parity.test_parity import differences
+
+PLAY = Path(__file__).with_name("play_ports.py")
+PACKAGES = ("upstream", "ours")
+
+
+class Player:
+    """Plays ports on both packages at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._servers = {
+            which: subprocess.Popen(
+                [sys.executable, str(PLAY), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for which in PACKAGES
+        }
+
+    def play(self, name: str) -> dict[str, dict[str, Any]]:
+        for which, server in self._servers.items():
+            server.stdin.write(f"{name} {self._folder / which}\n")
+            server.stdin.flush()
+        for which, server in self._servers.items():
+            answer = server.stdout.readline().strip()
+            assert answer == "0", f"the process that played {name} on {which} ended with {answer or 'its server'}"
+        return {which: torch.load(self._folder / which, weights_only=False) for which in PACKAGES}
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.stdin.close()
+            server.wait()
+            server.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
+    oracle.fetch()
+    player = Player(tmp_path_factory.mktemp("ports"))
+    yield player
+    player.close()
+
+
+def test_there_are_at_least_sixty_ports():
+    assert len(PORTS) >= 60
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", PORTS)
+def test_port_is_identical_on_upstream_and_here(name, player):
+    theirs, ours = player.play(name).values()
+    assert "error" not in theirs, f"upstream cannot run this port:\n{theirs['error']}"
+    assert "error" not in ours, ours["error"]
+    found = differences(theirs["observed"], ours["observed"], name)
+    assert not found, "theirs / ours:\n" + "\n".join(text[:300] for text in found[:10])

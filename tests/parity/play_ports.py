@@ -1,8 +1,8 @@
-"""Play ports on one of the two packages, each as the first run of a process of its own: ``play_ports.py upstream|ours``.
+"""Play ports on one of the two packages, each as the first run of its own process: ``play_ports.py upstream|ours``.
 
-The process imports torch and NumPy, then waits. For each line ``PORT FILE`` on its standard input it forks, plays the port
-in the child, and stores what happened in the file; an answer on its standard output says that the child has ended. So
-a port costs the import of its package, but not the import of torch.
+The process imports torch and NumPy, then waits. For each line ``PORT FILE`` on its standard input it forks, plays the
+port in the child, and stores what happened in the file; an answer on its standard output says that the child has
+ended. So a port costs the import of its package, but not the import of torch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def observe(trainer: Any) -> dict[str, Any]:
     kind, keys, position, *gauss = np.random.get_state()
     return {
         "weights": dict(trainer.model.state_dict()),
-        "gradients": [None if p.grad is None else p.grad.clone() for p in trainer.model.parameters()],
+        "gradients": [None if p.grad is None else p.grad.to_dense() for p in trainer.model.parameters()],
         "requires_grad": [p.requires_grad for p in trainer.model.parameters()],
         "training flags": [m.training for m in trainer.model.modules()],
         "optimizer state": optimizer.state_dict() if hasattr(optimizer, "state_dict") else None,
@@ -47,7 +47,7 @@ def observe(trainer: Any) -> dict[str, Any]:
         "loss_buffer": trainer.loss_buffer,
         "best epoch": (trainer.weight_buffer.get("epoch") or [None])[-1],
         "batch sizes": (trainer.batch_size, trainer.valid_batch_size),
-        "counts": (trainer.n_data, trainer.n_valid_data),
+        "counts": None if reads_without_length(trainer) else (trainer.n_data, trainer.n_valid_data),
         "extra": plain(getattr(trainer, "extra", None)),
         "random states": {
             "torch": torch.get_rng_state(),
@@ -55,6 +55,13 @@ def observe(trainer: Any) -> dict[str, Any]:
             "python": random.getstate(),
         },
     }
+
+
+def reads_without_length(trainer: Any) -> bool:
+    """Whether a loader of the latest run has no length, so that 0.7.6 has counted what is not there."""
+    parts = [trainer.loader, trainer.valid_loader]
+    parts += [getattr(part, "dataset", None) for part in parts]
+    return any(getattr(part, "has_no_length", False) for part in parts)
 
 
 def plain(value: Any) -> Any:
@@ -65,6 +72,8 @@ def plain(value: Any) -> Any:
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 

@@ -1,11 +1,11 @@
 """Trainers written after public training loops, each played on both packages as the first run of its process.
 
-Every port is a function that builds a trainer, runs it, and returns it. Only names that 0.7.6 has are used, and the idioms
-are those of the loops' authors: own backward calls in ``train_step``, networks in dicts, images as globals, optimizers that
-are hardly optimizers. Where the public loop needs a package, its essence is written by hand, as ported scripts do.
+Every port is a function that builds a trainer, runs it, and returns it. Only names that 0.7.6 has are used. The idioms
+are those of the loops' authors: own backward calls in ``train_step``, networks in dicts, images as globals, optimizers
+that are hardly optimizers. Where the public loop needs a package, its essence is written by hand, as ported scripts do.
 """
 
-from . import contrastive, diffusion, distillation, gan  # noqa: F401  # each registers its ports
+from . import contrastive, diffusion, distillation, gan, meta_learning, reinforcement, sequence  # noqa: F401  # each registers its ports
 from .parts import PORTS
 
 __all__ = ["PORTS"]

@@ -73,6 +73,7 @@ def without_length(cls: type) -> type:
 
     Counts and bars apart, any number that it answers gives the same run; so it is given one there, and only there.
     """
+    cls.has_no_length = True  # type: ignore[attr-defined]
     if UPSTREAM:
         cls.__len__ = lambda self: 8  # type: ignore[attr-defined]
     return cls

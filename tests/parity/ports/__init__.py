@@ -5,7 +5,22 @@ are those of the loops' authors: own backward calls in ``train_step``, networks 
 that are hardly optimizers. Where the public loop needs a package, its essence is written by hand, as ported scripts do.
 """
 
-from . import contrastive, diffusion, distillation, gan, meta_learning, reinforcement, sequence  # noqa: F401  # each registers its ports
+from . import (
+    adapters,
+    adversarial,
+    contrastive,
+    curricula,
+    diffusion,
+    distillation,
+    gan,
+    image_optimization,
+    meta_learning,
+    metric_learning,
+    multi_task,
+    recurrent,
+    reinforcement,
+    sequence,
+)  # each registers its ports
 from .parts import PORTS
 
 __all__ = ["PORTS"]

@@ -5,22 +5,12 @@ are those of the loops' authors: own backward calls in ``train_step``, networks 
 that are hardly optimizers. Where the public loop needs a package, its essence is written by hand, as ported scripts do.
 """
 
-from . import (
-    adapters,
-    adversarial,
-    contrastive,
-    curricula,
-    diffusion,
-    distillation,
-    gan,
-    image_optimization,
-    meta_learning,
-    metric_learning,
-    multi_task,
-    recurrent,
-    reinforcement,
-    sequence,
-)  # each registers its ports
+import importlib
+import pkgutil
+
 from .parts import PORTS
+
+for _family in pkgutil.iter_modules(__path__):
+    importlib.import_module(f".{_family.name}", __name__)  # each registers its ports
 
 __all__ = ["PORTS"]

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from zae_engine.trainer import Trainer
 
-from .parts import CPU, constant, loaders, mlp, points, port
+from .parts import CPU, Classifier, constant, loaders, mlp, points, port
 
 
 class LoraLinear(nn.Module):
@@ -38,13 +38,6 @@ class LoraLinear(nn.Module):
     def forward(self, x):
         out = self.base(x)
         return out if self.merged else out + self.dropout(x) @ self.lora_A.T @ self.lora_B.T * self.scaling
-
-
-class Classifier(Trainer):
-    def train_step(self, batch):
-        return {"loss": F.cross_entropy(self.model(batch[0]), batch[1])}
-
-    test_step = train_step
 
 
 @port

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -66,6 +67,45 @@ def loaders(batch_size: int = 8, **kwargs: Any) -> tuple[DataLoader, DataLoader]
 def mlp(inputs: int = 10, outputs: int = 2, hidden: int = 16) -> nn.Sequential:
     """Return a network of two linear layers."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+class Classifier(Trainer):
+    """Trains a classifier by ``train_step`` alone."""
+
+    def train_step(self, batch):
+        output = self.model(batch[0])
+        return {"loss": F.cross_entropy(output, batch[1]), "acc": (output.argmax(1) == batch[1]).float().mean()}
+
+    test_step = train_step
+
+
+class Batchwise(Classifier):
+    """Takes the batch over, and leaves it to ``super()``."""
+
+    def run_batch(self, batch, **kwargs):
+        super().run_batch(batch, **kwargs)
+
+
+class Own(Classifier):
+    """Does the whole of a training batch by itself."""
+
+    def run_batch(self, batch, **kwargs):
+        if self.mode == "test":
+            return super().run_batch(batch, **kwargs)
+        self.model.train()
+        self.optimizer.zero_grad()
+        step_dict = self.train_step(self._to_device(*batch))
+        step_dict["loss"].backward()
+        self.optimizer.step()
+        self.logging(step_dict)
+        self.progress_checker.update_step()
+
+
+def train(cls: type, optimizer: Any, model: nn.Module, scheduler: Any = None, epochs: int = 3, **kwargs: Any) -> Any:
+    """Train a network on points, and return the trainer."""
+    trainer = cls(model, CPU, "train", optimizer, scheduler or constant(optimizer), log_bar=False, **kwargs)
+    trainer.run(epochs, *loaders())
+    return trainer
 
 
 def without_length(cls: type) -> type:

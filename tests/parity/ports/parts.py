@@ -108,6 +108,20 @@ def train(cls: type, optimizer: Any, model: nn.Module, scheduler: Any = None, ep
     return trainer
 
 
+def dropout_net() -> nn.Sequential:
+    """Return a network that draws random numbers, so that any draw out of order is seen."""
+    return nn.Sequential(nn.Linear(10, 16), nn.Dropout(0.3), nn.ReLU(), nn.Linear(16, 2))
+
+
+def train_on(*given: Any, cls: type = Classifier, epochs: int = 3) -> Any:
+    """Train a network with dropout on a loader, and maybe validate on another, and return the trainer."""
+    model = dropout_net()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    trainer = cls(model, CPU, "train", optimizer, constant(optimizer), log_bar=False)
+    trainer.run(epochs, *given)
+    return trainer
+
+
 def without_length(cls: type) -> type:
     """Let 0.7.6 read a loader or dataset without a length, which it asks for to draw its bar and to count the data.
 

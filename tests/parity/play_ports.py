@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # torch's optimizers import it in their first step, which takes a second
 
 sys.path.insert(0, str(Path(__file__).parent))
 

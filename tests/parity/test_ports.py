@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.parity import oracle
+from tests.parity import reference
 from tests.parity.ports import PORTS
 from tests.parity.test_parity import differences
 
-PLAY = Path(__file__).with_name("play_ports.py")
+SCRIPT = Path(__file__).with_name("run_ports.py")
 PACKAGES = ("upstream", "ours")
 MODEL_STAYS = {
     "adversarial_patch_against_a_frozen_classifier",
@@ -40,7 +40,7 @@ class Player:
         self._folder = folder
         self._servers = {
             which: subprocess.Popen(
-                [sys.executable, str(PLAY), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, str(SCRIPT), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
             for which in PACKAGES
         }
@@ -63,7 +63,7 @@ class Player:
 
 @pytest.fixture(scope="module")
 def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
-    oracle.fetch()
+    reference.fetch()
     player = Player(tmp_path_factory.mktemp("ports"))
     yield player
     player.close()

@@ -1,4 +1,4 @@
-"""Play ports on one of the two packages, each as the first run of its own process: ``play_ports.py upstream|ours``.
+"""Play ports on one of the two packages, each as the first run of its own process: ``run_ports.py upstream|ours``.
 
 The process imports torch and NumPy, then waits. For each line ``PORT FILE`` on its standard input it forks, plays the
 port in the child, and stores what happened in the file; an answer on its standard output says that the child has
@@ -105,9 +105,9 @@ def keep_losses_only(trainer_class: Any) -> None:
 def play(which: str, name: str) -> dict[str, Any]:
     """Play one port, seeded as people do it before they build anything."""
     if which == "upstream":
-        import oracle
+        import reference
 
-        oracle.install(oracle.fetch())
+        reference.install(reference.fetch())
     import ports
 
     from zae_engine.trainer import Trainer

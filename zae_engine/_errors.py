@@ -1,11 +1,10 @@
-"""The error for broken conditions that zae-engine 0.7.6 checked with ``assert``."""
+"""Errors: the error for conditions that zae-engine 0.7.6 checked with ``assert``."""
 
 from __future__ import annotations
 
 
 class ContractError(ValueError, AssertionError):
-    """A value that cannot work, found before any harm is done.
+    """An invalid value.
 
-    It is a `ValueError`, as such errors are everywhere else, and an `AssertionError` too, because 0.7.6 raised that in
-    the same places and code written for it may catch it.
+    It is a `ValueError`, and an `AssertionError` too, since 0.7.6 raised that and existing code may catch it.
     """

@@ -1,4 +1,4 @@
-"""The command ``python -m zae_engine.legacy install | status | remove``."""
+"""Command: ``python -m zae_engine.legacy install | status | remove``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def main(arguments: list[str] | None = None) -> int:
     Parameters
     ----------
     arguments : list of str, optional
-        What stands behind the command; by default that of this process.
+        The arguments; by default those of this process.
 
     Returns
     -------
     int
-        The exit status: 0 if all is well, 1 if something failed, or if `status` finds no copy.
+        The exit status: 1 if something failed, or if `status` finds no complete copy; otherwise 0.
     """
     parser = argparse.ArgumentParser(
         prog="python -m zae_engine.legacy",
@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     install = commands.add_parser("install", help="fetch the copy into this environment, beside the package")
-    install.add_argument("wheel", nargs="?", help=f"a file {fetch.WHEEL} that was downloaded before")
-    commands.add_parser("status", help="say which copy is in use, and what is wrong with it")
-    commands.add_parser("remove", help="delete the copy that install has put there")
+    install.add_argument("wheel", nargs="?", help=f"the path of a downloaded {fetch.WHEEL}")
+    commands.add_parser("status", help="report which copy is in use, and what is wrong with it")
+    commands.add_parser("remove", help="delete the copy that install has created")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "install":

@@ -1,4 +1,4 @@
-"""Fetching a copy of zae-engine 0.7.6 into the current environment, looking at it, and taking it away."""
+"""Fetch: download a copy of zae-engine 0.7.6 into the current environment, verify it, and remove it."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 
 WHEEL = f"zae_engine-{places.VERSION}-py3-none-any.whl"
 SHA256 = "50f642ded42196041bfcaaeacf5698109f7cb0e080096e0d02f0a7440e33deef"
-BESIDE = f".{places.FOLDER}-"  # how the names of folders begin that are being written or deleted
+BESIDE = f".{places.FOLDER}-"  # the prefix of temporary folders
 
 
 class LegacyError(RuntimeError):
-    """The copy could not be fetched or removed; the message says why and what to do."""
+    """A failure to install or remove the copy. The message says the reason and what to do."""
 
 
 def install(wheel: str | None = None) -> str:
-    """Put a copy of 0.7.6 beside this package, whole or not at all.
+    """Install a copy of 0.7.6 next to this package, completely or not at all.
 
     Parameters
     ----------
     wheel : str, optional
-        A file that was downloaded before; without it pip downloads it.
+        The path of a downloaded wheel; by default pip downloads it.
 
     Returns
     -------
     str
-        The folder of the copy. If a whole copy is there already, nothing is done.
+        The folder of the copy. If a complete copy exists, it is not replaced.
 
     Raises
     ------
     LegacyError
-        If the file cannot be had or is not 0.7.6, or no folder of the environment can be written to.
+        If the file cannot be downloaded or is not 0.7.6, or no folder of the environment is writable.
     """
     for home in places.homes():
         if is_whole(folder := os.path.join(home, places.FOLDER)):
@@ -57,27 +57,32 @@ def install(wheel: str | None = None) -> str:
         os.mkdir(fresh)
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(fresh)
-        return _put_in_place(fresh, os.path.join(home, places.FOLDER))
+        return _move_into_place(fresh, os.path.join(home, places.FOLDER))
 
 
 def remove() -> list[str]:
-    """Delete the copies that `install` has put there, and what killed commands have left; return the copies' folders.
+    """Delete the copies that `install` has created, and temporary folders of killed commands.
+
+    Returns
+    -------
+    list of str
+        The folders of the deleted copies.
 
     Raises
     ------
     LegacyError
-        If one cannot be deleted.
+        If a copy cannot be deleted.
     """
     removed = []
     for home in places.homes():
-        for killed in glob.glob(os.path.join(glob.escape(home), f"{BESIDE}*")):
-            shutil.rmtree(killed, ignore_errors=True)
+        for leftover in glob.glob(os.path.join(glob.escape(home), f"{BESIDE}*")):
+            shutil.rmtree(leftover, ignore_errors=True)
         folder = os.path.join(home, places.FOLDER)
         if not os.path.isdir(folder):
             continue
         try:
             with _scratch(home) as scratch:
-                os.rename(folder, os.path.join(scratch, places.FOLDER))  # at once, so that no part of it is imported
+                os.rename(folder, os.path.join(scratch, places.FOLDER))  # atomic: an import never finds half a copy
         except OSError as error:
             raise LegacyError(f"{folder} cannot be deleted ({error}); delete it with the rights it needs.") from error
         removed.append(folder)
@@ -85,7 +90,7 @@ def remove() -> list[str]:
 
 
 def is_whole(folder: str) -> bool:
-    """Whether all files of the wheel lie in a folder, as they were in it."""
+    """Whether a folder contains all files of the wheel, unchanged."""
     record = os.path.join(folder, f"zae_engine-{places.VERSION}.dist-info", "RECORD")
     try:
         with open(record, encoding="utf-8", newline="") as file:
@@ -96,7 +101,7 @@ def is_whole(folder: str) -> bool:
 
 
 def _digest(path: str) -> str:
-    """Return a file's checksum as wheels record it."""
+    """Return the checksum of a file in the format of a wheel's RECORD."""
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read()).digest()
     return f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
@@ -115,7 +120,7 @@ def _writable_home() -> str:
 
 @contextmanager
 def _scratch(home: str) -> Iterator[str]:
-    """Give a new folder within `home`, on the same file system, and take it away again."""
+    """Yield a temporary folder within ``home``, on the same file system, and delete it afterwards."""
     try:
         scratch = tempfile.mkdtemp(prefix=BESIDE, dir=home)
     except OSError as error:
@@ -150,12 +155,12 @@ def _check(wheel: str) -> None:
         )
 
 
-def _put_in_place(fresh: str, folder: str) -> str:
+def _move_into_place(fresh: str, folder: str) -> str:
     try:
         if os.path.isdir(folder) and not is_whole(folder):
             os.rename(folder, f"{fresh}-broken")
         os.rename(fresh, folder)
     except OSError as error:
-        if not is_whole(folder):  # if it is, the same command has run elsewhere, and was faster
+        if not is_whole(folder):  # a complete copy comes from a concurrent command
             raise LegacyError(f"{folder} cannot be written ({error}).") from error
     return folder

@@ -1,4 +1,4 @@
-"""The finder that takes ``zae_engine.models`` and the like from a copy of zae-engine 0.7.6."""
+"""Finder: import ``zae_engine.models`` and the other packages of 0.7.6 from a copy of zae-engine 0.7.6."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PACKAGE = __name__.partition(".")[0]
 
 
 class LegacyFinder:
-    """A finder for `sys.meta_path` that knows the packages of 0.7.6 which this package does not have.
+    """A finder for `sys.meta_path` that finds the packages of 0.7.6 which this package lacks.
 
-    It stands before Python's own finder, so that files of 0.7.6 which a failed uninstallation has left within this
-    package are never imported. Everything else, down to reading files and resources, is left to Python's.
+    It precedes Python's own finder, so that files of 0.7.6 which a failed uninstallation has left within this package
+    are never imported. It passes all other work, reading files and resources included, to Python's finder and loader.
     """
 
     def find_spec(
@@ -28,7 +28,7 @@ class LegacyFinder:
         Raises
         ------
         ModuleNotFoundError
-            If it is imported and there is no copy of 0.7.6. The message names the command that brings one.
+            If the module is imported and no copy of 0.7.6 is installed. The message says which command installs it.
         """
         root, _, rest = fullname.partition(".")
         part, _, below = rest.partition(".")
@@ -52,7 +52,7 @@ class LegacyFinder:
 
 
 class LegacyLoader(SourceFileLoader):
-    """Python's loader, but for what it says when a package that the module needs is not installed."""
+    """Python's loader, with another error message if a package that the module needs is not installed."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module.
@@ -60,19 +60,20 @@ class LegacyLoader(SourceFileLoader):
         Raises
         ------
         ModuleNotFoundError
-            If it imports a package that is not installed. The message names the module, the package and the command.
+            If the module imports a package that is not installed. The message names the module, the package, and the
+            command that installs it.
         """
         try:
             super().exec_module(module)
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
-            if not missing or missing == PACKAGE or error.__cause__ is not None:  # said already, by a module within
+            if not missing or missing == PACKAGE or error.__cause__ is not None:  # a nested module has raised it
                 raise
             raise ModuleNotFoundError(hints.needs(self.name, missing), name=error.name) from error
 
 
 def install() -> None:
-    """Put the finder in place, once, also when the package is imported anew."""
+    """Insert the finder into `sys.meta_path`, and replace the one that an earlier import of the package inserted."""
     name = LegacyFinder.__name__
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != name]
     sys.meta_path.insert(0, LegacyFinder())

@@ -1,4 +1,4 @@
-"""What is said when a part of zae-engine 0.7.6, or something that the part needs, is missing."""
+"""Hints: messages for missing parts of zae-engine 0.7.6 and for missing packages that the parts need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import places
 
 INSTALL = "python -m zae_engine.legacy install"
 
-REQUIREMENTS = {  # what modules of 0.7.6 import, and what pip calls it; versions as 0.7.6 asks for
+REQUIREMENTS = {  # the modules that 0.7.6 imports, and their names for pip with the versions that 0.7.6 requires
     "PIL": "pillow",
     "fastparquet": "fastparquet",
     "gensim": "gensim",
@@ -25,7 +25,7 @@ REQUIREMENTS = {  # what modules of 0.7.6 import, and what pip calls it; version
     "wfdb": "wfdb>=4.1.2,<5",
 }
 
-NEEDS = {  # what has to be there for a part to be imported; single modules of a part may need more
+NEEDS = {  # the modules that an import of a part requires; single modules of a part may need more
     "utils": ("PIL", "nibabel", "wfdb"),
     "loss": ("PIL", "nibabel", "wfdb"),
     "data": ("fastparquet", "pandas", "scipy", "sklearn"),
@@ -34,7 +34,7 @@ NEEDS = {  # what has to be there for a part to be imported; single modules of a
 
 
 def no_copy(name: str) -> str:
-    """Say that there is no copy of 0.7.6 for a module, ``zae_engine.models`` for instance."""
+    """Return the message for a module, ``zae_engine.models`` for instance, if no copy of 0.7.6 is installed."""
     about = f"{name} is a part of zae-engine {places.VERSION} ({places.PARTS[name.split('.')[1]]})"
     if os.environ.get(places.VARIABLE):
         text = (
@@ -53,12 +53,12 @@ def no_copy(name: str) -> str:
 
 
 def not_in_copy(name: str, copy: str) -> str:
-    """Say that the copy lacks a module."""
+    """Return the message for a module that the copy lacks."""
     return f"{name} is not in the copy of zae-engine {places.VERSION} in {copy}: `{INSTALL}` brings a complete one."
 
 
 def needs(module: str, missing: str) -> str:
-    """Say that a module of 0.7.6 needs a package that is not installed."""
+    """Return the message for a module of 0.7.6 that needs a package which is not installed."""
     return (
         f"{module} of zae-engine {places.VERSION} needs {missing}, which is not installed: "
         f"`pip install {_requirement(missing)}` brings it."
@@ -66,7 +66,7 @@ def needs(module: str, missing: str) -> str:
 
 
 def not_importable() -> list[str]:
-    """Say which parts of a copy need packages that are not installed, a sentence each."""
+    """Return a sentence for each part of the copy that needs packages which are not installed."""
     from importlib.util import find_spec
 
     missing = {part: [name for name in names if find_spec(name) is None] for part, names in NEEDS.items()}
@@ -78,21 +78,22 @@ def not_importable() -> list[str]:
 
 
 def importing() -> bool:
-    """Whether the caller, a ``find_spec``, is asked by an import, and not by ``importlib.util.find_spec``.
+    """Whether an import calls the caller, a ``find_spec``, and not ``importlib.util.find_spec``.
 
-    That one shall answer None for what is not there; an import shall say what to do. Importlib tells them apart by the
-    function that called only. Where it is built in another way, the answer is False, and the hint is left out.
+    ``importlib.util.find_spec`` has to return None for a missing module, while an import raises an error with a hint.
+    The two differ only in the calling function. With another implementation of importlib the result is False, and the
+    hint is left out.
     """
     return _name(_caller(3)) == "_find_and_load_unlocked"
 
 
 def from_import() -> bool:
-    """Whether a module's ``__getattr__``, two calls up, is asked by ``from <module> import <name>``."""
+    """Whether ``from <module> import <name>`` calls the module's ``__getattr__``, two frames above this function."""
     return _name(_caller(3)) == "_handle_fromlist"
 
 
 def _requirement(name: str) -> str:
-    """Return what to give to pip for a module, in quotes where a shell needs them."""
+    """Return the requirement for pip that provides a module, quoted for a shell if needed."""
     requirement = REQUIREMENTS.get(name, name)
     return f'"{requirement}"' if any(sign in requirement for sign in "<>=") else requirement
 

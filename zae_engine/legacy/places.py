@@ -1,6 +1,6 @@
-"""Where a copy of zae-engine 0.7.6 may lie, and what of 0.7.6 lies where it should not.
+"""Places: the folders of a copy of zae-engine 0.7.6, and its misplaced files.
 
-This is read whenever ``zae_engine`` is imported, so it imports next to nothing.
+``import zae_engine`` imports this module, so that it imports as little as possible.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import os
 
 VERSION = "0.7.6"
 VARIABLE = "ZAE_ENGINE_LEGACY"
-FOLDER = "zae_engine_legacy"  # no name that pip or importlib.metadata would take for a distribution
-HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the folder of ``zae_engine`` itself
+FOLDER = "zae_engine_legacy"  # a name that pip and importlib.metadata do not read as a distribution
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the folder of ``zae_engine``
 
 PARTS = {
     "models": "its networks",
@@ -21,14 +21,14 @@ PARTS = {
     "utils": "its decorators and sample data",
     "examples": "its examples",
 }
-"""The packages that come from the copy, and what they are."""
+"""The packages that are imported from the copy, and their content."""
 
 
 def find() -> str | None:
-    """Return the folder of the copy's ``zae_engine`` package, or None if there is no copy.
+    """Return the folder of the copy's ``zae_engine`` package, or None without a copy.
 
-    The environment variable ``ZAE_ENGINE_LEGACY`` decides if it is set; else the folders of `homes` are searched. This
-    is done anew each time, so that a copy can be installed while Python runs.
+    If the environment variable ``ZAE_ENGINE_LEGACY`` is set, it names the folder; otherwise the folders of `homes` are
+    searched. The result is not cached, so that a copy can be installed while Python runs.
     """
     given = os.environ.get(VARIABLE)
     if given:
@@ -38,7 +38,7 @@ def find() -> str | None:
 
 
 def homes() -> list[str]:
-    """Return the folders in which the copy's folder may lie: the package's if it is installed, the environment's."""
+    """Return the folders that may contain a copy: site-packages, and before it the folder of an installed package."""
     import sysconfig
 
     beside, environment = os.path.dirname(HERE), sysconfig.get_path("purelib")
@@ -46,17 +46,17 @@ def homes() -> list[str]:
 
 
 def is_copy(path: str) -> bool:
-    """Whether a folder is the ``zae_engine`` package of 0.7.6 or another old version, and not this one."""
+    """Whether a folder is the ``zae_engine`` package of 0.7.6 or another old version, not of this version."""
     return os.path.isfile(os.path.join(path, "models", "__init__.py")) and not os.path.isdir(
         os.path.join(path, "legacy")
     )
 
 
 def leftovers() -> list[str]:
-    """Return folders and files of another zae-engine that lie in or beside this package and could be mixed up with it.
+    """Return the folders and files of another zae-engine version within or next to this package.
 
-    pip takes them away when it replaces one version by the other. They stay if files were added to them, or where two
-    versions were put into one folder by ``--target`` or ``--ignore-installed``.
+    pip removes them when it replaces one version by the other. They remain if files were added to them, or if
+    ``--target`` or ``--ignore-installed`` put two versions into one folder.
     """
     inside = [os.path.join(HERE, part) for part in PARTS]
     found = [path for path in inside if os.path.isdir(path) and any(name != "__pycache__" for name in os.listdir(path))]
@@ -68,7 +68,7 @@ def leftovers() -> list[str]:
 
 
 def _is_installed(folder: str) -> bool:
-    """Whether a folder holds the record of an installation of this package; a checkout does not."""
+    """Whether a folder contains the metadata of an installation of this package; a checkout does not."""
     try:
         names = os.listdir(folder)
     except OSError:

@@ -1,12 +1,12 @@
-"""The metrics of zae-engine 0.7.6, on torchmetrics: functions under their old names, and classes for `Trainer`.
+"""Metrics: the functions of zae-engine 0.7.6, based on torchmetrics, and classes of them for `Trainer`.
 
 >>> import torch
 >>> from zae_engine import metrics
 >>> metrics.accuracy(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]))  # in a step
 tensor(0.6667)
 
-The functions take tensors, arrays or lists, compute where the tensors are, and return what 0.7.6 returned. The classes
-collect batch by batch: ``Trainer(..., metrics={"accuracy": metrics.Accuracy()})``.
+The functions take tensors, arrays or lists, compute on the device of the tensors, and return what 0.7.6 returned. The
+classes accumulate batches: ``Trainer(..., metrics={"accuracy": metrics.Accuracy()})``.
 """
 
 from .bijective import BijectiveMetrix

@@ -1,4 +1,4 @@
-"""What the metrics take: tensors as they are, arrays and lists turned into tensors, and the errors for all else."""
+"""Inputs: convert the arguments of metrics to tensors, and raise errors for unsuitable arguments."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Values = torch.Tensor | ArrayLike
 
 
 class EmptyInputError(ContractError, ZeroDivisionError):
-    """There is nothing to compute a metric from; 0.7.6 divided by zero here, or gave ``nan``."""
+    """An empty argument. 0.7.6 divided by zero for it, or returned ``nan``."""
 
 
 def labels(values: Values, name: str) -> torch.Tensor:
-    """Return labels as a tensor: tensors as they are, anything else as integers, as 0.7.6 does."""
+    """Return labels as a tensor. A tensor is returned unchanged; other values become integers, as in 0.7.6."""
     return values if isinstance(values, torch.Tensor) else _tensor(values, name, np.int64)
 
 
 def numbers(values: Values, name: str) -> torch.Tensor:
-    """Return numbers as a tensor of floats; arrays as float32, as 0.7.6 does."""
+    """Return numbers as a tensor of floats. Arrays become float32, as in 0.7.6."""
     if isinstance(values, torch.Tensor):
         return values if values.is_floating_point() else values.float()
     return _tensor(values, name, np.float32)
 
 
 def classes(values: Values, name: str, num_classes: int) -> torch.Tensor:
-    """Return labels from 0 to ``num_classes - 1`` as a tensor of int64; anything else is an error."""
+    """Return labels as a tensor of int64; raise an error unless they are from 0 to ``num_classes - 1``."""
     tensor = labels(values, name)
     if tensor.is_floating_point() or tensor.is_complex():
         raise TypeError(

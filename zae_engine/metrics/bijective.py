@@ -1,4 +1,4 @@
-"""Comparing two sequences of labels run by run instead of position by position."""
+"""Bijective: compare two sequences of labels run by run instead of position by position."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from .count import f_beta_from_mat
 from .iou import giou
 from .runs import Run, find_runs
 
-GAP = 5  # runs that are this near count as one
-OVERLAP = 0.5  # from here on, by `giou`, two runs are a pair
+GAP = 5  # runs with at most this many positions between them are merged
+OVERLAP = 0.5  # two runs are a pair if their `giou` is above this value
 
 
 class BijectiveMetrix:
     """Confusion matrices, F1 scores and accuracies of the runs of two sequences.
 
-    A run is a stretch of one label other than 0. "Injective" looks from the prediction's runs to the label,
-    "surjective" from the label's runs to the prediction; "bijective" counts the pairs of runs that find each other.
+    A run is a stretch of one label other than 0. The "injective" view matches each predicted run with the nearest right
+    run, the "surjective" view each right run with the nearest predicted run. The "bijective" view contains the pairs
+    that both views have.
 
     Parameters
     ----------
@@ -40,15 +41,15 @@ class BijectiveMetrix:
     Attributes
     ----------
     pred_runs, label_runs : list of Run
-        The runs, each with ``start_index``, ``end_index`` and ``value``.
+        The runs with ``start_index``, ``end_index`` and ``value``.
     pred_array, label_array : numpy.ndarray
         The sequences that consist of these runs, of shape (L,).
     bijective_run_pair, injective_run_pair, surjective_run_pair : torch.Tensor
-        Pairs of shape (P, 4): number of the predicted run, number of the right one, and their labels.
+        Pairs of shape (P, 4): the number of the predicted run, the number of the right run, and their labels.
     bijective_mat, injective_mat, surjective_mat : numpy.ndarray
-        Counts of shape (C + 1, C + 1), C being ``num_classes``: a row for each right label.
+        Counts of shape (C + 1, C + 1), where C is ``num_classes``: a row for each right label.
     bijective_count, injective_count, surjective_count : int
-        The sums of these.
+        The sums of these matrices.
     bijective_f1, injective_f1, surjective_f1 : torch.Tensor
         The F1 score of each matrix without label 0, over all counts.
     bijective_acc, injective_acc, surjective_acc : float
@@ -98,7 +99,7 @@ class BijectiveMetrix:
         self.surjective_f1, self.surjective_acc = scores(self.surjective_mat)
 
     def run_pairing(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the pairs of runs: those that find each other, those of the prediction's, those of the label's view.
+        """Return the pairs of runs of the bijective, the injective and the surjective view.
 
         Returns
         -------
@@ -119,7 +120,7 @@ class BijectiveMetrix:
         return injective[mutual].int(), injective.int(), surjective.int()
 
     def map_and_confusion(self, x_runs: list[Run], y_array: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Count which label prevails in a sequence where each run lies.
+        """Count the most frequent label of a sequence at the positions of each run.
 
         Parameters
         ----------
@@ -140,7 +141,7 @@ class BijectiveMetrix:
         return matrix
 
     def bijective_confusion(self) -> NDArray[np.int32]:
-        """Count the pairs of runs that find each other, by their labels.
+        """Count the pairs of runs of the bijective view by their labels.
 
         Returns
         -------
@@ -158,7 +159,7 @@ class BijectiveMetrix:
         Parameters
         ----------
         class_name : sequence of str, optional
-            Names of the ``num_classes + 1`` labels, that of 0 first.
+            Names of the ``num_classes + 1`` labels, with the name of label 0 first.
         """
         lines = {
             "# of samples in bijective confusion mat": ("count", "{}", 1),
@@ -172,13 +173,13 @@ class BijectiveMetrix:
             )
             print(f"\t\t{title} -> {' / '.join(values)}")
         print_confusion_matrix(self.bijective_mat, class_name=class_name)
-        caught = self.bijective_mat[1:, 1:].sum()
-        share = 100 * caught / (self.bijective_count + self.eps)
-        print(f"Beat Acc : {caught} / {self.bijective_count} -> {share:.2f}%\n")
+        n_pairs = self.bijective_mat[1:, 1:].sum()
+        share = 100 * n_pairs / (self.bijective_count + self.eps)
+        print(f"Beat Acc : {n_pairs} / {self.bijective_count} -> {share:.2f}%\n")
 
 
 def scores(matrix: NDArray[np.int32]) -> tuple[torch.Tensor, float]:
-    """Return the F1 score, over all counts, and the accuracy of a confusion matrix without its label 0."""
+    """Return the F1 score over all counts, and the accuracy, of a confusion matrix without label 0."""
     inner = matrix[1:, 1:]
     f1 = f_beta_from_mat(inner, beta=1, num_classes=len(inner))
     return f1, inner.trace() / (inner.sum() + torch.finfo(torch.float32).eps)
@@ -190,7 +191,7 @@ def _table(runs: list[Run]) -> torch.Tensor:
 
 
 def _nearest(positions: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return for each value the index of the position that is nearest, of two the left one; positions are sorted."""
+    """Return the index of the nearest position for each value, of two the left one. The positions are sorted."""
     positions, values = positions.contiguous(), values.contiguous()
     right = torch.searchsorted(positions, values).clamp(max=len(positions) - 1)
     left = (right - 1).clamp(min=0)

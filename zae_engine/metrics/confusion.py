@@ -1,4 +1,4 @@
-"""The confusion matrix, and how it is printed."""
+"""Confusion: compute a confusion matrix, and print it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def confusion_matrix(y_hat: Values, y_true: Values, num_classes: int) -> torch.T
     -------
     torch.Tensor
         Counts as float32, of shape (C, C), on the device of the labels: a row for each right label, a column for each
-        predicted one.
+        predicted label.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def confusion_matrix(y_hat: Values, y_true: Values, num_classes: int) -> torch.T
 def print_confusion_matrix(
     conf_mat: Values, cell_width: int | None = 4, class_name: Sequence[str] | None = None, frame: bool | None = True
 ) -> None:
-    """Print a confusion matrix as a table: with rich if it is installed, else as plain text.
+    """Print a confusion matrix as a table, with rich if it is installed, otherwise as plain text.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def print_confusion_matrix(
     cell_width : int, optional
         The width of a cell in characters, by default 4.
     class_name : sequence of str, optional
-        The names of the classes, C of them; T0, T1, … and P0, P1, … without.
+        The names of the C classes; by default T0, T1, … and P0, P1, ….
     frame : bool, optional
-        Whether to draw lines, by default True; with rich only.
+        Whether rich draws lines, by default True.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Shares of right labels: accuracy and F-beta."""
+"""Count: accuracy and F-beta, the metrics that count right labels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .._errors import ContractError
 from . import _inputs
 from ._inputs import Values
 
-EPS = 1e-9  # keeps shares of nothing at 0, as in 0.7.6
+EPS = 1e-9  # makes a ratio 0 if its denominator is 0, as in 0.7.6
 
 
 def accuracy(true: Values, predict: Values) -> torch.Tensor:
-    """Return the share of labels that are predicted right.
+    """Return the fraction of labels that are predicted correctly.
 
     Parameters
     ----------
     true : torch.Tensor or array-like
-        The right labels, of shape (N,) or (N, ...), of any values. Arrays are turned into integers.
+        The right labels, of shape (N,) or (N, ...), of any values. Arrays are converted to integers.
     predict : torch.Tensor or array-like
         The predicted labels, of the same shape.
 
@@ -33,7 +33,7 @@ def accuracy(true: Values, predict: Values) -> torch.Tensor:
         If the shapes differ, are (), or there are no labels (a `ZeroDivisionError` too). Also an `AssertionError`, as
         in 0.7.6.
     TypeError
-        If something is no array of numbers.
+        If an argument is not an array of numbers.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def accuracy(true: Values, predict: Values) -> torch.Tensor:
     if not true.ndim:
         raise ContractError("true and predict are single numbers: labels of shape (N,) are expected.")
     _inputs.not_empty(true, "true")
-    # torchmetrics' accuracy wants the number of classes, and gives one number whatever the shape.
+    # torchmetrics' accuracy needs the number of classes, and returns a single number for all shapes.
     return torch.eq(true, predict).sum(0) / len(true)
 
 
@@ -65,20 +65,20 @@ class Acc:
     """
 
     def __call__(self, true: Values, predict: Values) -> float:
-        """Return the share that is right.
+        """Return the fraction that is right.
 
         Parameters
         ----------
         true : torch.Tensor or array-like
             The right labels, of shape (N, ...).
         predict : torch.Tensor or array-like
-            Labels of the same shape. With a dimension more, scores; as in 0.7.6, all classes then count as the best k,
-            which gives 1: call `top_k_accuracy` for a number that says something.
+            Labels of the same shape, or scores with one dimension more. For scores the result is 1, as in 0.7.6, where
+            k is the number of classes; `top_k_accuracy` takes another k.
 
         Returns
         -------
         float
-            The share, between 0 and 1.
+            The fraction, between 0 and 1.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Acc:
 
     @staticmethod
     def accuracy(true: Values, predict: Values) -> float:
-        """Return the share of all labels that are right; see `accuracy` for arguments and errors."""
+        """Return the fraction of all labels that are right; see `accuracy` for arguments and errors."""
         true, predict = _inputs.labels(true, "true"), _inputs.labels(predict, "predict")
         _inputs.same_shape(true, predict, ("true", "predict"))
         _inputs.not_empty(true, "true")
@@ -111,7 +111,7 @@ class Acc:
 
     @staticmethod
     def top_k_accuracy(true: Values, predict: Values, k: int) -> float:
-        """Return the share of samples whose right class is among the k with the highest scores.
+        """Return the fraction of samples whose right class is among the k classes with the highest scores.
 
         Parameters
         ----------
@@ -120,12 +120,12 @@ class Acc:
         predict : torch.Tensor or array-like
             Scores of shape (N, C).
         k : int
-            How many classes count, from 1 to C.
+            The number of classes that count, from 1 to C.
 
         Returns
         -------
         float
-            The share, between 0 and 1.
+            The fraction, between 0 and 1.
 
         Raises
         ------
@@ -161,11 +161,12 @@ def f_beta(pred: Values, true: Values, beta: float, num_classes: int, average: s
     true : torch.Tensor or array-like
         The right labels, of the same shape.
     beta : float
-        How many times as much recall weighs as precision.
+        The weight of recall relative to precision.
     num_classes : int
         The number of classes.
     average : {"micro", "macro"}, optional
-        Over all labels, which is the accuracy, or over the scores of all classes; one that does not occur counts as 0.
+        The average over all labels, which is the accuracy, or over the scores of all classes. The score of a class that
+        does not occur is 0.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def f_beta(pred: Values, true: Values, beta: float, num_classes: int, average: s
     >>> f_beta(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 2, 4]), beta=1.0, num_classes=5, average="macro")
     tensor(0.5333)
     """
-    _known(average)
+    _check_average(average)
     pred, true = _inputs.classes(pred, "pred", num_classes), _inputs.classes(true, "true", num_classes)
     _inputs.same_shape(pred, true, ("pred", "true"))
     per_class = average == "macro"
@@ -200,7 +201,7 @@ def f_beta(pred: Values, true: Values, beta: float, num_classes: int, average: s
         average="none" if per_class else "micro",
         validate_args=False,
     )
-    # torchmetrics' own "macro" leaves classes out that do not occur.
+    # torchmetrics' "macro" leaves out classes that do not occur.
     return score.sum() / num_classes if per_class else score
 
 
@@ -212,11 +213,11 @@ def f_beta_from_mat(conf_mat: Values, beta: float, num_classes: int, average: st
     conf_mat : torch.Tensor or array-like
         Counts of shape (C, C): a row for each right label, a column for each predicted one.
     beta : float
-        How many times as much recall weighs as precision.
+        The weight of recall relative to precision.
     num_classes : int
-        The number of classes; the sum of their scores is divided by it if ``average`` is "macro".
+        The number of classes, by which the sum of their scores is divided if ``average`` is "macro".
     average : {"micro", "macro"}, optional
-        Over all labels, which is the accuracy, or over the scores of all classes.
+        The average over all labels, which is the accuracy, or over the scores of all classes.
 
     Returns
     -------
@@ -235,7 +236,7 @@ def f_beta_from_mat(conf_mat: Values, beta: float, num_classes: int, average: st
     >>> f_beta_from_mat(torch.tensor([[5, 2], [1, 3]]), beta=1.0, num_classes=2)
     tensor(0.7273)
     """
-    _known(average)
+    _check_average(average)
     matrix = _inputs.numbers(conf_mat, "conf_mat")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ContractError(f"conf_mat has the shape {tuple(matrix.shape)}: a square, (C, C), is expected.")
@@ -247,6 +248,6 @@ def f_beta_from_mat(conf_mat: Values, beta: float, num_classes: int, average: st
     return score.sum() / num_classes if average == "macro" else score
 
 
-def _known(average: str) -> None:
+def _check_average(average: str) -> None:
     if average not in ("micro", "macro"):
         raise ContractError(f'average={average!r} is unknown: "micro" or "macro" is expected.')

@@ -1,4 +1,4 @@
-"""Intersection over union: of label maps, and of intervals."""
+"""IoU: intersection over union of label maps and of intervals."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .count import EPS
 
 
 def miou(img1: Values, img2: Values) -> torch.Tensor:
-    """Return the mean intersection over union of the labels, for each row.
+    """Return the mean intersection over union of the labels for each row.
 
-    As in 0.7.6, the highest label of all rows, M, is left out, and the mean is over the labels 0 to M - 1. A label that
-    does not occur in a row counts as 0.
+    As in 0.7.6, the mean is over the labels 0 to M - 1, where M is the highest label of all rows. The value of a label
+    that does not occur in a row is 0.
 
     Parameters
     ----------
     img1 : torch.Tensor or array-like
-        Labels, of shape (L,) or (N, L), whole numbers; negative ones are left out.
+        Labels, of shape (L,) or (N, L), whole numbers. Negative labels are left out.
     img2 : torch.Tensor or array-like
         Labels of the same shape.
 
     Returns
     -------
     torch.Tensor
-        Means of shape (N,), of which there is one for shape (L,), on the device of the labels; ``nan`` where no label
+        Means of shape (N,), or of shape (1,) for labels of shape (L,), on the device of the labels; ``nan`` if no label
         is above 0.
 
     Raises
     ------
     ValueError
-        If the shapes differ, are none of these, or there are no labels. Also an `AssertionError`, as in 0.7.6.
+        If the shapes differ or are none of these, or the arguments are empty. Also an `AssertionError`, as in 0.7.6.
 
     Examples
     --------
@@ -55,10 +55,10 @@ def miou(img1: Values, img2: Values) -> torch.Tensor:
     highest = int(rows.max())
     if highest <= 0:
         return torch.full((rows.shape[1],), torch.nan, device=rows.device)
-    rows = torch.where(rows < 0, highest, rows)  # which is left out
+    rows = torch.where(rows < 0, highest, rows)  # the highest label is left out below
     one, other = rows.unbind(0)
     each = mean_iou(one, other, highest + 1, include_background=True, per_class=True, input_format="index")
-    return each[:, :highest].nan_to_num(0.0).clamp(min=0).sum(1) / highest  # absent ones are below 0
+    return each[:, :highest].nan_to_num(0.0).clamp(min=0).sum(1) / highest  # -1 marks a label that does not occur
 
 
 @overload
@@ -70,24 +70,25 @@ def giou(img1: Values, img2: Values, iou: Literal[True]) -> tuple[torch.Tensor, 
 
 
 def giou(img1: Values, img2: Values, iou: bool = False) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """Return the generalized intersection over union of intervals, pair by pair.
+    """Return the generalized intersection over union for pairs of intervals.
 
-    This is 0.7.6's own measure, for intervals on a line: the share of the hull that both cover, less the share that the
-    first one does not.
+    The definition is that of 0.7.6: the fraction of the hull that both intervals cover, minus the fraction that the
+    first interval does not cover.
 
     Parameters
     ----------
     img1 : torch.Tensor or array-like
-        Intervals (on, off), of shape (2,) or (N, 2). Arrays are turned into integers.
+        Intervals (on, off), of shape (2,) or (N, 2). Arrays are converted to integers.
     img2 : torch.Tensor or array-like
         Intervals of the same shape.
     iou : bool, optional
-        Whether to return the plain intersection over union too, by default False.
+        Whether to return the intersection over union too, by default False.
 
     Returns
     -------
     torch.Tensor or tuple of torch.Tensor
-        Values of shape (N,), from -2 to 1, on the device of the intervals; with ``iou`` the plain ones as well.
+        Values of shape (N,), from -2 to 1, on the device of the intervals; with ``iou``, followed by the intersection
+        over union.
 
     Raises
     ------

@@ -1,7 +1,6 @@
-"""The metrics of labels as torchmetrics' `Metric`: fed batch by batch, computed over all, in several processes too.
+"""Modular: metrics of labels as torchmetrics' `Metric`, updated with each batch and synchronised between processes.
 
-They go into ``Trainer(metrics={"accuracy": Accuracy()})``, which feeds them with the ``"preds"`` and ``"target"`` that
-the steps return.
+``Trainer(metrics={"accuracy": Accuracy()})`` updates them with the ``"preds"`` and ``"target"`` that the steps return.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from .iou import giou, miou
 
 
 class Accuracy(Metric):
-    """The share of labels that are predicted right, over all batches; see `zae_engine.metrics.accuracy`.
+    """The fraction of labels that are predicted correctly, over all batches; see `zae_engine.metrics.accuracy`.
 
-    ``update(preds, target)`` takes labels of the same shape, of any values.
+    ``update(preds, target)`` takes labels of any values and of the same shape.
 
     Examples
     --------
@@ -58,14 +57,14 @@ class Accuracy(Metric):
 
 
 class ConfusionMatrix(MulticlassConfusionMatrix):
-    """How often each label was predicted for each right one; see `zae_engine.metrics.confusion_matrix`.
+    """The counts of each predicted label for each right label; see `zae_engine.metrics.confusion_matrix`.
 
     Parameters
     ----------
     num_classes : int
         The number of classes C. ``update(preds, target)`` takes labels from 0 to C - 1, of the same shape.
     **kwargs
-        Passed on to torchmetrics' class.
+        Arguments of torchmetrics' class.
 
     Examples
     --------
@@ -100,9 +99,9 @@ class FBeta(ConfusionMatrix):
     num_classes : int
         The number of classes C. ``update(preds, target)`` takes labels from 0 to C - 1, of the same shape.
     average : {"micro", "macro"}, optional
-        Over all labels, or over the scores of all classes.
+        The average over all labels, or over the scores of all classes.
     **kwargs
-        Passed on to torchmetrics' class.
+        Arguments of torchmetrics' class.
 
     Examples
     --------
@@ -118,7 +117,7 @@ class FBeta(ConfusionMatrix):
 
     def __init__(self, beta: float, num_classes: int, average: str = "micro", **kwargs: Any) -> None:
         super().__init__(num_classes, **kwargs)
-        f_beta_from_mat(torch.zeros(1, 1), beta, 1, average)  # an unknown average is better said now
+        f_beta_from_mat(torch.zeros(1, 1), beta, 1, average)  # raises an error for an unknown average
         self.beta, self.average = beta, average
 
     def compute(self) -> torch.Tensor:
@@ -127,7 +126,7 @@ class FBeta(ConfusionMatrix):
 
 
 class _Mean(Metric):
-    """The mean, over all samples of all batches, of a value for each sample."""
+    """The mean of one value for each sample, over all batches."""
 
     full_state_update = False
     higher_is_better = True
@@ -151,8 +150,8 @@ class _Mean(Metric):
 class MIoU(_Mean):
     """The mean of `zae_engine.metrics.miou` over all rows of all batches.
 
-    ``update(preds, target)`` takes labels of shape (L,) or (N, L). As the highest label of a batch is left out, all
-    batches should have the same one.
+    ``update(preds, target)`` takes labels of shape (L,) or (N, L). The highest label of each batch is left out, so that
+    all batches should have the same highest label.
 
     Examples
     --------
@@ -191,12 +190,12 @@ class Bijective(Metric):
     Parameters
     ----------
     num_classes : int
-        The number of classes C, 0 not counted. ``update(preds, target)`` takes labels from 0 to C, of shape (L,) or
+        The number of classes C, without label 0. ``update(preds, target)`` takes labels from 0 to C, of shape (L,) or
         (N, L).
     th_run_length : int, optional
         The shortest run that counts, by default 2.
     **kwargs
-        Passed on to torchmetrics' class.
+        Arguments of torchmetrics' class.
 
     Examples
     --------
@@ -228,7 +227,7 @@ class Bijective(Metric):
             self.counts += torch.from_numpy(matrices).to(self.counts)
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """Return ``<view>_f1`` and ``<view>_acc`` for the views bijective, injective and surjective: scalars."""
+        """Return the scalars ``<view>_f1`` and ``<view>_acc`` for the bijective, injective and surjective view."""
         results = {}
         for view, matrix in zip(self.VIEWS, self.counts.cpu().numpy(), strict=True):
             f1, acc = scores(matrix)

@@ -1,4 +1,4 @@
-"""The metrics of signals as torchmetrics' `Metric`; see `zae_engine.metrics.modular`."""
+"""Modular signals: metrics of signals as torchmetrics' `Metric`; see `zae_engine.metrics.modular`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .signals import EPS
 
 
 class MSE(MeanSquaredError):
-    """The mean squared error over all batches: torchmetrics' own, under the name that goes with `mse`.
+    """The mean squared error over all batches: torchmetrics' class, under a name that matches `mse`.
 
     Examples
     --------
@@ -27,7 +27,7 @@ class MSE(MeanSquaredError):
 class RMS(Metric):
     """The root mean square of a signal, over all batches; see `zae_engine.metrics.rms`.
 
-    ``update(preds)`` takes a signal of any shape; a second argument is not looked at.
+    ``update(preds)`` takes a signal of any shape, and ignores a second argument.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class SignalToNoise(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("signal", torch.zeros(2), dist_reduce_fx="sum")  # the sum of squares, and how many
+        self.add_state("signal", torch.zeros(2), dist_reduce_fx="sum")  # the sum of squares, and the count
         self.add_state("noise", torch.zeros(2), dist_reduce_fx="sum")
 
     def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
@@ -98,10 +98,10 @@ class PeakSignalToNoise(Metric):
     Parameters
     ----------
     peak : float, optional
-        The peak, in the unit of the signals; the highest value of all ``preds`` without. ``update(preds, target)``
+        The peak, in the unit of the signals; by default the highest value of all ``preds``. ``update(preds, target)``
         takes the signal and the noisy signal, of the same shape.
     **kwargs
-        Passed on to torchmetrics' class.
+        Arguments of torchmetrics' class.
 
     Examples
     --------

@@ -57,7 +57,7 @@ class RunList:
         return [run for run in self.all_runs if run.end_index - run.start_index + 1 >= self.sense]
 
     def decode(self) -> NDArray[np.int64]:
-        """Return the sequence that consists of the runs, and of 0 between them."""
+        """Return the sequence of the runs, with 0 between them."""
         sequence = np.zeros(self.original_length, dtype=np.int64)
         for run in self.all_runs:
             sequence[run.start_index : run.end_index + 1] = run.value
@@ -70,11 +70,12 @@ def find_runs(sequence: NDArray[np.int64], sense: int, gap: int) -> RunList:
     Parameters
     ----------
     sequence : numpy.ndarray
-        Labels of shape (L,); 0 stands for nothing.
+        Labels of shape (L,). Label 0 belongs to no run.
     sense : int
         The shortest length that counts.
     gap : int
-        Runs that are this far apart or nearer become one, with the lowest of their labels; lengths count afterwards.
+        Runs with at most this many positions between them are merged. The merged run has the lowest of their labels,
+        and its length decides whether it counts.
 
     Returns
     -------
@@ -89,13 +90,13 @@ def find_runs(sequence: NDArray[np.int64], sense: int, gap: int) -> RunList:
     edges = np.flatnonzero(np.diff(sequence)) + 1
     starts, ends = np.append(0, edges), np.append(edges, len(sequence)) - 1
     values = sequence[starts]
-    starts, ends, values = (part[values != 0] for part in (starts, ends, values))
+    starts, ends, values = (array[values != 0] for array in (starts, ends, values))
     if not len(starts):
         return RunList([], sense, len(sequence))
-    first = np.append(True, starts[1:] - ends[:-1] - 1 > gap)  # of those that become one
-    last = np.append(first[1:], True)
-    lowest = np.minimum.reduceat(values, np.flatnonzero(first))
-    merged = zip(starts[first].tolist(), ends[last].tolist(), lowest.tolist(), strict=True)
+    is_first = np.append(True, starts[1:] - ends[:-1] - 1 > gap)  # of the runs that are merged
+    is_last = np.append(is_first[1:], True)
+    lowest = np.minimum.reduceat(values, np.flatnonzero(is_first))
+    merged = zip(starts[is_first].tolist(), ends[is_last].tolist(), lowest.tolist(), strict=True)
     runs = RunList([Run(*run) for run in merged], sense, len(sequence))
     runs.all_runs = runs.filtered()
     return runs

@@ -1,4 +1,4 @@
-"""Measures of signals: power, errors, and ratios in decibels."""
+"""Signals: power, errors, and ratios in decibels of signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._errors import ContractError
 from . import _inputs
 from ._inputs import Values
 
-EPS = torch.finfo(torch.float32).eps  # keeps ratios to nothing finite, as in 0.7.6
+EPS = torch.finfo(torch.float32).eps  # keeps ratios finite if the denominator is 0, as in 0.7.6
 
 
 def rms(signal: Values) -> float:
@@ -22,7 +22,7 @@ def rms(signal: Values) -> float:
     Parameters
     ----------
     signal : torch.Tensor or array-like
-        The signal, of any shape, in any unit. A tensor is computed in its own precision, anything else in float64.
+        The signal, of any shape, in any unit. The precision is that of a tensor or of a float32 array, else float64.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def mse(signal1: Values, signal2: Values) -> float:
     Returns
     -------
     float
-        The mean squared error, in the unit of the signals squared. It has no gradient, as in 0.7.6: train with
+        The mean squared error, in the squared unit of the signals. It has no gradient, as in 0.7.6; for training, use
         `torch.nn.functional.mse_loss`.
 
     Raises
@@ -101,7 +101,7 @@ def signal_to_noise(signal: Values, noise: Values) -> float:
     Raises
     ------
     ValueError
-        If one is empty, or the signal is zero throughout.
+        If an argument is empty, or the signal is zero everywhere.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def signal_to_noise(signal: Values, noise: Values) -> float:
     >>> round(signal_to_noise([1, 2, 3, 4, 5], [0.1, 0.2, 0.3, 0.4, 0.5]), 3)
     20.0
     """
-    # torchmetrics' ratio takes the noisy signal, and is another number where there is little noise.
+    # torchmetrics' ratio takes the noisy signal, and differs where the noise is weak.
     power = rms(_inputs.numbers(signal, "signal"))
     silence = rms(_inputs.numbers(noise, "noise"))
     if power == 0:
@@ -127,7 +127,7 @@ def peak_signal_to_noise(signal: Values, noise: Values, peak: bool | float = Fal
     noise : torch.Tensor or array-like
         The noisy signal, of the same shape.
     peak : float, optional
-        The peak, in the unit of the signals; the highest value of ``signal`` if it is 0, False or left out.
+        The peak, in the unit of the signals; by default, or if 0, the highest value of ``signal``.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def qilv(signal1: Values, signal2: Values, window: Values) -> float:
     signal2 : torch.Tensor or array-like
         A signal of the same shape.
     window : torch.Tensor or array-like
-        Weights of shape (W,), ``W <= L``, in which means and variances are taken.
+        Weights of shape (W,), ``W <= L``, of the local means and variances.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def qilv(signal1: Values, signal2: Values, window: Values) -> float:
     Raises
     ------
     ValueError
-        If a shape is none of these, or the weights add up to zero.
+        If a shape is none of these, or the sum of the weights is zero.
 
     References
     ----------
@@ -196,7 +196,7 @@ def qilv(signal1: Values, signal2: Values, window: Values) -> float:
         )
     if weights.sum() == 0:
         raise ContractError("window adds up to zero: it cannot be normalized.")
-    weights = (weights / weights.sum()).flip(0)  # a convolution turns its kernel round
+    weights = (weights / weights.sum()).flip(0)  # 0.7.6 convolves, while conv1d correlates
     both = torch.stack([first, second]).double()[:, None]
     kernel = weights.double()[None, None]
     variances = F.conv1d(both.square(), kernel) - F.conv1d(both, kernel).square()

@@ -1,4 +1,4 @@
-"""Learning-rate schedulers: a warm-up, a cosine annealing, and a chain that runs several in turn."""
+"""Schedulers: a warm-up, a cosine annealing, and a chain of several schedulers for the learning rate."""
 
 from .core import SchedulerBase, SchedulerChain
 from .scheduler import CosineAnnealingScheduler, WarmUpScheduler

@@ -1,4 +1,4 @@
-"""The base class of zae-engine's schedulers, and the chain that runs several of them in turn."""
+"""Core: the base class of zae-engine's schedulers, and a chain of several schedulers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T", bound="SchedulerBase")
 
 
 class SchedulerBase(lr_scheduler.LRScheduler, ABC):
-    """Base class: a torch scheduler that knows after how many steps it is through.
+    """Base class: a torch scheduler with a fixed number of steps.
 
     Subclasses implement `get_lr` from ``self.base_lrs``, ``self._step_count`` (1 after construction) and
     ``self.total_iters``.
@@ -49,7 +49,7 @@ class SchedulerBase(lr_scheduler.LRScheduler, ABC):
 
 
 class SchedulerChain(SchedulerBase):
-    """Run several schedulers of one optimizer in turn, each for its own ``total_iters`` steps.
+    """Run several schedulers of one optimizer one after another, each for its ``total_iters`` steps.
 
     Parameters
     ----------
@@ -59,18 +59,18 @@ class SchedulerChain(SchedulerBase):
     Attributes
     ----------
     schedulers : tuple of SchedulerBase
-        The schedulers given.
+        The schedulers.
     next_iters : list of int
-        The step counts at which the next scheduler takes over.
+        The step counts at which the next scheduler starts.
     total_iters : int
-        Steps of the whole chain.
+        The number of steps of the whole chain.
     i_scheduler : int
-        Index of the scheduler in charge.
+        The index of the active scheduler.
 
     Raises
     ------
     ValueError
-        If no scheduler is given, or if they hold different optimizers (an `AssertionError` too, as it was in 0.7.6).
+        If no scheduler is given, or if they have different optimizers. Also an `AssertionError`, as in 0.7.6.
 
     Examples
     --------
@@ -90,18 +90,18 @@ class SchedulerChain(SchedulerBase):
         self.next_iters, self.total_iters = ends[:-1], ends[-1]
         self.i_scheduler = 0
         with warnings.catch_warnings():
-            # The chain's first step is the second one of its first scheduler, so torch misses an optimizer's step.
+            # The first step of the chain is the second step of its first scheduler, so that torch warns of the order.
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-            # Not SchedulerBase's: the chain has no eta_min of its own.
+            # SchedulerBase.__init__ is skipped, since a chain has no eta_min.
             lr_scheduler.LRScheduler.__init__(self, optimizer, last_epoch=-1)
 
     def sanity_check(self) -> Optimizer:
-        """Check that there are schedulers and that all hold the same optimizer.
+        """Check that the chain has schedulers and that all have the same optimizer.
 
         Returns
         -------
         torch.optim.Optimizer
-            That optimizer.
+            The optimizer.
         """
         if not self.schedulers:
             raise ContractError("SchedulerChain() got no scheduler; give it one or more, in the order they should run.")
@@ -114,38 +114,38 @@ class SchedulerChain(SchedulerBase):
         return next(iter(optimizers.values()))
 
     def step(self, epoch: int | None = None) -> None:
-        """Step the scheduler in charge, handing over to the next one where its steps are done.
+        """Step the active scheduler. After the last step of one scheduler, the next one becomes active.
 
         Parameters
         ----------
         epoch : int, optional
-            Passed on to the scheduler in charge.
+            The argument of the active scheduler's ``step``.
         """
         if self._step_count in self.next_iters:
             self.i_scheduler += 1
-        in_charge = self.schedulers[self.i_scheduler]
-        in_charge.step(epoch)
+        active = self.schedulers[self.i_scheduler]
+        active.step(epoch)
         self._step_count += 1
-        self._last_lr = in_charge.get_last_lr()
+        self._last_lr = active.get_last_lr()
 
     def get_lr(self) -> list[float | Tensor]:
-        """Return what the scheduler in charge gives."""
+        """Return the learning rates of the active scheduler."""
         return self.schedulers[self.i_scheduler].get_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the chain and of every scheduler in it, as plain values.
+        """Return the state of the chain and of its schedulers, as plain values.
 
         Returns
         -------
         dict
-            The chain's own variables, with ``"schedulers"`` holding one state a scheduler.
+            The variables of the chain, and under ``"schedulers"`` the state of each scheduler.
         """
         state = {key: value for key, value in self.__dict__.items() if key not in ("optimizer", "schedulers")}
         state["schedulers"] = [scheduler.state_dict() for scheduler in self.schedulers]
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state that `state_dict` gave, or one that 0.7.6 wrote (which holds whole scheduler objects).
+        """Load a state of `state_dict`, or a state of 0.7.6, which contains scheduler objects.
 
         Parameters
         ----------
@@ -155,15 +155,15 @@ class SchedulerChain(SchedulerBase):
         Raises
         ------
         ValueError
-            If the state is of a chain with another number of schedulers; nothing is loaded then.
+            If the state is of a chain with another number of schedulers. Then nothing is loaded.
         """
         state = dict(state_dict)
-        parts = list(state.pop("schedulers"))
-        if len(parts) != len(self.schedulers):
+        states = list(state.pop("schedulers"))
+        if len(states) != len(self.schedulers):
             raise ContractError(
-                f"The state is of a chain of {len(parts)} schedulers, but this chain has {len(self.schedulers)}. "
+                f"The state is of a chain of {len(states)} schedulers, but this chain has {len(self.schedulers)}. "
                 f"Build the chain as it was when the state was saved."
             )
-        for scheduler, part in zip(self.schedulers, parts, strict=True):
-            scheduler.load_state_dict(part if isinstance(part, dict) else part.state_dict())
+        for scheduler, own_state in zip(self.schedulers, states, strict=True):
+            scheduler.load_state_dict(own_state if isinstance(own_state, dict) else own_state.state_dict())
         self.__dict__.update(state)

@@ -1,4 +1,4 @@
-"""The two schedules that come with zae-engine: linear warm-up and cosine annealing."""
+"""Scheduler: the schedules of zae-engine, linear warm-up and cosine annealing."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .core import SchedulerBase
 
 
 class WarmUpScheduler(SchedulerBase):
-    """Raise the learning rate linearly from ``eta_min`` to the optimizer's own rate.
+    """Raise the learning rate linearly from ``eta_min`` to the rate of the optimizer.
 
-    After ``k`` steps the rate is ``eta_min + (lr - eta_min) * (k + 1) / total_iters``: the step that construction takes
-    counts as the first.
+    After ``k`` steps the rate is ``eta_min + (lr - eta_min) * (k + 1) / total_iters``, since construction takes the
+    first step.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
         The optimizer whose learning rate is scheduled.
     total_iters : int
-        Number of steps until the optimizer's own rate is reached.
+        Number of steps until the rate of the optimizer is reached.
     eta_min : float, optional
-        The rate that the line starts from, by default 0.
+        The rate at the start of the line, by default 0.
     last_epoch : int, optional
         As in `torch.optim.lr_scheduler.LRScheduler`, by default -1.
 
@@ -45,7 +45,7 @@ class WarmUpScheduler(SchedulerBase):
 
 
 class CosineAnnealingScheduler(SchedulerBase):
-    """Lower the learning rate from the optimizer's own to ``eta_min`` along half a cosine.
+    """Lower the learning rate from the rate of the optimizer to ``eta_min`` along half a cosine.
 
     After ``k`` steps the rate is ``eta_min + (lr - eta_min) * (1 + cos(pi * (k + 1) / total_iters)) / 2`` (Loshchilov
     and Hutter, "SGDR", 2017, without the restarts).

@@ -281,7 +281,7 @@ class Trainer(ABC):
         if ckpt_path is not None:
             load_checkpoint(self, ckpt_path)
         if self.mode == "train":
-            checks.check_trainable(self)
+            checks.check_optimizer_is_used(self)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.require_optimizer(self)
         valid_loader = valid_loader if is_nonempty(valid_loader) else None
@@ -565,7 +565,9 @@ class Trainer(ABC):
             ``"Batch"``, ``"LR"`` and the means to six places, without keys whose values are no numbers. An override
             may show something else.
         """
-        log = {"Batch": f"{cur_batch}/{num_batch}", "LR": f"{learning_rate(self.optimizer):.3e}"}
+        log = {"Batch": f"{cur_batch}/{num_batch}"}
+        if (lr := learning_rate(self.optimizer)) is not None:
+            log["LR"] = f"{lr:.3e}"
         for key, values in peek(log_of(self)).items():
             if "output" not in str(key):
                 with contextlib.suppress(Exception):  # the values have no mean

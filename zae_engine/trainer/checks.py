@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Iterator, Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from .._errors import ContractError
 from ._protocol import TrainerProtocol
@@ -59,11 +63,19 @@ def loader(value: Any, name: str, n_epoch: int = 1) -> None:
             f"{name} is of type {type(value).__name__}, which is no loader. "
             f"Give a torch.utils.data.DataLoader, or any object that yields batches when iterated."
         )
-    if isinstance(value, Iterator) and n_epoch > 1:
+    if n_epoch > 1 and _is_used_up_after_one_epoch(value):
         raise TypeError(
             f"{name} is an iterator ({type(value).__name__}), which is used up after one epoch, but n_epoch={n_epoch}. "
             f"Give something that can be iterated again, list({name}) for instance."
         )
+
+
+def _is_used_up_after_one_epoch(value: Any) -> bool:
+    """Whether an iterator certainly gives no batches in a second epoch; a hand-written one may start again."""
+    if not isinstance(value, Iterator):
+        return False
+    is_written_in_python = inspect.isfunction(type(value).__iter__)
+    return not is_written_in_python or isinstance(value, _BaseDataLoaderIter)
 
 
 def require_model(trainer: TrainerProtocol) -> None:
@@ -72,30 +84,79 @@ def require_model(trainer: TrainerProtocol) -> None:
         raise ValueError("The trainer has no model (model=None). Set trainer.model before running it.")
 
 
-def check_trainable(trainer: TrainerProtocol) -> None:
-    """Raise `ValueError` if the optimizer has none of the trainer's parameters, or the scheduler another optimizer."""
-    optimizer, scheduler = trainer.optimizer, trainer.scheduler
-    if is_torch_optimizer(optimizer) and isinstance(trainer.model, torch.nn.Module):
-        optimized, of_model = _optimized_parameters(optimizer), {id(p) for p in trainer.model.parameters()}
-        if of_model and not of_model & optimized and not _held_parameters(trainer) & optimized:
-            raise ValueError(
-                f"The optimizer ({type(optimizer).__name__}) holds none of the model's parameters, so training would "
-                f"change nothing. Build it from the model that the trainer has: "
-                f"{type(optimizer).__name__}(trainer.model.parameters(), ...)."
-            )
-    bound: Any = getattr(scheduler, "optimizer", None)
-    if is_torch_optimizer(bound) and is_torch_optimizer(optimizer) and bound is not optimizer:
-        is_held = any(value is bound for value in [*vars(trainer).values(), *vars(optimizer).values()])
-        if not is_held and not _optimized_parameters(bound) & _optimized_parameters(optimizer):
-            raise ValueError(
-                f"The scheduler ({type(scheduler).__name__}) is bound to another optimizer ({type(bound).__name__}) "
-                f"than the trainer's ({type(optimizer).__name__}), so it would change nothing. Build it from the "
-                f"trainer's."
+def check_optimizer_is_used(trainer: TrainerProtocol) -> None:
+    """Raise `ValueError` if it is certain that the optimizer changes nothing: nobody else refers to its parameters."""
+    optimizer = trainer.optimizer
+    if _is_unrelated(trainer) and not _are_held_elsewhere(optimizer):
+        raise ValueError(
+            f"The optimizer ({type(optimizer).__name__}) holds none of the model's parameters, so training would "
+            f"change nothing. {_REMEDY.format(type(optimizer).__name__)}"
+        )
+
+
+_REMEDY = "Build it from the model that the trainer has: {}(trainer.model.parameters(), ...)."
+
+
+class UnrelatedOptimizer:
+    """An optimizer of parameters that the trainer does not hold; a port may train them all the same.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        The optimizer.
+    model : torch.nn.Module
+        The trainer's model.
+    """
+
+    def __init__(self, optimizer: Optimizer, model: torch.nn.Module) -> None:
+        self._name = type(optimizer).__name__
+        self._parameters = [*model.parameters(), *_optimized_parameters(optimizer)]
+        self._before = self._fingerprint()
+
+    def _fingerprint(self) -> list[tuple[float, float]]:
+        with torch.no_grad():
+            return [(p.sum().item(), torch.linalg.vector_norm(p).item()) for p in self._parameters if p.numel()]
+
+    def warn_if_nothing_changed(self) -> None:
+        """Warn if no parameter of the model or of the optimizer has changed."""
+        if self._fingerprint() == self._before:
+            warnings.warn(
+                f"The first epoch has changed no parameter: the optimizer ({self._name}) holds none of the model's "
+                f"parameters, and its own have not changed either. {_REMEDY.format(self._name)}",
+                stacklevel=2,
             )
 
 
-def _optimized_parameters(optimizer: Optimizer) -> set[int]:
-    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+def unrelated_optimizer(trainer: TrainerProtocol) -> UnrelatedOptimizer | None:
+    """Return what checks after an epoch whether anything has changed; None for an optimizer of the trainer's parts."""
+    return UnrelatedOptimizer(trainer.optimizer, trainer.model) if _is_unrelated(trainer) else None
+
+
+def _is_unrelated(trainer: TrainerProtocol) -> bool:
+    optimizer = trainer.optimizer
+    if not is_torch_optimizer(optimizer) or not isinstance(trainer.model, torch.nn.Module):
+        return False
+    optimized = {id(p) for p in _optimized_parameters(optimizer)}
+    if not optimized or any(isinstance(p, UninitializedParameter) for p in trainer.model.parameters()):
+        return False
+    of_model = {id(p) for p in trainer.model.parameters()}
+    return bool(of_model) and not of_model & optimized and not _held_parameters(trainer) & optimized
+
+
+def _optimized_parameters(optimizer: Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _are_held_elsewhere(optimizer: Optimizer) -> bool:
+    """Whether anything but the optimizer refers to one of its parameters."""
+    alone = _reference_counts([{"params": [torch.zeros(())]}])[0]
+    in_state = [parameter in optimizer.state for parameter in _optimized_parameters(optimizer)]
+    counts = _reference_counts(optimizer.param_groups)
+    return any(count > alone + is_key for count, is_key in zip(counts, in_state, strict=True))
+
+
+def _reference_counts(groups: Iterable[Mapping[str, Any]]) -> list[int]:
+    return [sys.getrefcount(parameter) for group in groups for parameter in group["params"]]
 
 
 def _held_parameters(trainer: TrainerProtocol) -> set[int]:

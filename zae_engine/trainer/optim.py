@@ -9,16 +9,35 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+_OF_A_COMPLETE_OPTIMIZER = ("defaults", "state", "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
 
 def is_torch_optimizer(value: Any) -> TypeGuard[Optimizer]:
-    """Whether a value is a torch optimizer, and not an object that only has some of its methods."""
-    return isinstance(value, Optimizer) and isinstance(getattr(value, "param_groups", None), list)
+    """Whether a value is a complete torch optimizer.
+
+    An optimizer that wraps another one often has only some of the methods, or is a subclass that never calls
+    ``Optimizer.__init__``, so that it has no defaults, no state or no step hooks. Lightning cannot use these.
+    """
+    if not isinstance(value, Optimizer) or not isinstance(getattr(value, "param_groups", None), list):
+        return False
+    return all(hasattr(value, name) for name in _OF_A_COMPLETE_OPTIMIZER)
 
 
-def learning_rate(optimizer: Any) -> float:
-    """Return the learning rate of an optimizer's first parameter group; 0 without an optimizer."""
+def learning_rate(optimizer: Any) -> float | None:
+    """Return the learning rate of an optimizer's first parameter group.
+
+    Returns
+    -------
+    float or None
+        0 without an optimizer; None if the optimizer has no rate, such as Adafactor with ``lr=None``.
+    """
     groups = getattr(optimizer, "param_groups", None)
-    return float(groups[0]["lr"]) if groups else 0.0
+    if not groups:
+        return 0.0
+    try:
+        return float(groups[0]["lr"])
+    except (KeyError, TypeError):
+        return None
 
 
 def clip_gradients(model: torch.nn.Module, max_norm: float) -> None:

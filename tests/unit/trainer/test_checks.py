@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -78,11 +79,29 @@ def test_optimizer_of_another_model(make, loader):
         trainer.run(1, loader)
 
 
-def test_scheduler_of_another_optimizer(make, loader):
-    other = torch.optim.Adam(nn.Linear(1, 1).parameters())
-    trainer = make(scheduler=lambda _: torch.optim.lr_scheduler.StepLR(other, 1))
-    with pytest.raises(ValueError, match=r"StepLR\) is bound to another optimizer \(Adam\)"):
-        trainer.run(1, loader)
+def test_an_optimizer_of_something_that_lies_elsewhere_is_warned_of_if_nothing_changes(make, loader):
+    elsewhere = nn.Linear(10, 2)
+    trainer = make(optimizer=torch.optim.SGD(elsewhere.parameters(), lr=0.1))
+    with pytest.warns(UserWarning, match="The first epoch has changed no parameter: the optimizer \\(SGD\\)"):
+        trainer.run(2, loader)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        class Elsewhere(Classifier):
+            def train_step(self, batch):
+                x, y = batch
+                return {"loss": nn.functional.cross_entropy(elsewhere(x) + self.model(x).detach(), y)}
+
+        make(Elsewhere, optimizer=torch.optim.SGD(elsewhere.parameters(), lr=0.1)).run(1, loader)
+
+
+def test_a_scheduler_of_another_optimizer_steps_that_one(make, loader):
+    other = torch.optim.Adam(nn.Linear(1, 1).parameters(), lr=1.0)
+    trainer = make(scheduler=lambda _: torch.optim.lr_scheduler.StepLR(other, 1, gamma=0.5))
+    with pytest.warns(UserWarning, match="lr_scheduler.step"):  # torch's own: that optimizer has not stepped
+        trainer.run(2, loader)
+    assert other.param_groups[0]["lr"] == 0.25
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.1
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Notebook:
         """Show the last state once the cell is over, if it came too soon after another one."""
         ipython = sys.modules.get("IPython")
         shell = ipython.get_ipython() if ipython is not None else None
-        if not cls._is_flushed_after_cells and hasattr(shell, "events"):
+        if shell is not None and not cls._is_flushed_after_cells and hasattr(shell, "events"):
             cls._is_flushed_after_cells = True
             shell.events.register("post_run_cell", lambda *_: cls._flush_latest())
 

@@ -134,7 +134,8 @@ class ProgressDisplay:
             log = {key: value for key, value in dict(self._log or ()).items() if key != "Batch"}  # the bar has it
         else:
             log = {key: f"{value:.6f}" for key, value in self._means.read().items()}
-            log["LR"] = f"{learning_rate(self._trainer.optimizer):.3e}"  # last: what a narrow terminal cuts off
+            if (lr := learning_rate(self._trainer.optimizer)) is not None:
+                log["LR"] = f"{lr:.3e}"  # last, where a narrow terminal cuts off
         self._screen.update(self._done, log)
         self._due = time.monotonic() + REFRESH_SECONDS
 

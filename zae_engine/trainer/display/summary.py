@@ -77,7 +77,8 @@ def _device(trainer: TrainerProtocol) -> str:
 def _optimizer(trainer: TrainerProtocol) -> str:
     if trainer.optimizer is None:
         return "none"
-    return f"{type(trainer.optimizer).__name__}, learning rate {learning_rate(trainer.optimizer):.4g}"
+    lr = learning_rate(trainer.optimizer)
+    return type(trainer.optimizer).__name__ + ("" if lr is None else f", learning rate {lr:.4g}")
 
 
 def _scheduler(trainer: TrainerProtocol) -> str:

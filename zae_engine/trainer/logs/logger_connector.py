@@ -65,7 +65,7 @@ class LoggerConnector:
         """Count a training step."""
         self.step += 1
 
-    def log_step(self, loggers: Sequence[Any], step_dict: Mapping[Any, Any], lr: float, may_wait: bool) -> None:
+    def log_step(self, loggers: Sequence[Any], step_dict: Mapping[Any, Any], lr: float | None, may_wait: bool) -> None:
         """Log the training step that was counted last.
 
         Parameters
@@ -80,7 +80,7 @@ class LoggerConnector:
             Whether values on another device may be logged by a later call.
         """
         values, is_off_cpu = scalars(step_dict)
-        self._waiting.append((self.step - 1, {"lr": lr, **values}))
+        self._waiting.append((self.step - 1, {**({} if lr is None else {"lr": lr}), **values}))
         now = time.monotonic()
         if not (is_off_cpu and may_wait) or len(self._waiting) >= MAX_WAITING or now >= self._due:
             self._due = now + WAITING_SECONDS

@@ -118,7 +118,8 @@ class BatchHooks:
     def to_floats(self, step_dict: Any) -> dict[str, float]:
         """Return what loggers receive of a step: its scalars, and the learning rate."""
         values = to_floats(step_dict) if isinstance(step_dict, Mapping) else {}
-        return {"lr": learning_rate(self.trainer.optimizer), **values}
+        lr = learning_rate(self.trainer.optimizer)
+        return values if lr is None else {"lr": lr, **values}
 
     def means(self) -> dict[str, float]:
         """Return the running means of the current phase, as the bar shows them."""

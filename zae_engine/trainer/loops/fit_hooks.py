@@ -16,6 +16,7 @@ from .._protocol import TrainerProtocol
 from .._state import RunDisplay
 from ..checkpoint import mid_epoch
 from ..checkpoint.trainer_state import random_states
+from ..checks import unrelated_optimizer
 from ..display.progress_display import ProgressDisplay
 from ..epoch_summary import EpochSummary, finish_epoch
 from ..logs.epoch_log import log_of, peek
@@ -53,6 +54,7 @@ class FitHooks(BatchHooks):
         self._results_of_epoch: dict[str, float] = {}
         self._start_time = time.perf_counter()
         self._warned_of_missing_loss = False
+        self._unchanged = unrelated_optimizer(trainer) if trainer.mode == "train" else None
 
     # The run
 
@@ -228,6 +230,9 @@ class FitHooks(BatchHooks):
             finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker)
             state.run.epoch_summary = None
             self.display.curves()
+            if self._unchanged is not None:
+                unchanged, self._unchanged = self._unchanged, None
+                unchanged.warn_if_nothing_changed()
 
     @property
     def _losses(self) -> ValueBuffer:
@@ -238,11 +243,12 @@ class FitHooks(BatchHooks):
         """Return what the epoch came to, as far as it is known before `check_better`."""
         history, losses = self.trainer._zae_state.records.history, self._losses
         is_comparable = self._validated or self.valid_loader is None
+        lr = learning_rate(self.trainer.optimizer)
         record = {
             "epoch": self._epoch + 1,
             "steps": len(history.losses["train"]),
             **self._results_of_epoch,
-            "lr": learning_rate(self.trainer.optimizer),
+            **({} if lr is None else {"lr": lr}),
             "seconds": time.perf_counter() - self._start_time,
         }
         return EpochSummary(

@@ -75,7 +75,7 @@ class AutomaticOptimizationModule(BaseModule):
         """Return a callback that ends the hooks when an exception ends the user's ``L.Trainer``."""
         return [LambdaCallback(on_exception=lambda *_: self.teardown("fit"))] if self._loader is None else []
 
-    # The hooks step the user's scheduler at zae-engine's moments. Lightning receives it for callbacks and checkpoints.
+    # The hooks step the user's scheduler when zae-engine does. Lightning receives it for callbacks and checkpoints.
 
     def configure_optimizers(self) -> Any:
         """Return the user's optimizer and scheduler, as far as they are torch's."""

@@ -53,7 +53,7 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         trainer.lightning_trainer = lightning_trainer
         if lightning_trainer.limit_val_batches == 0:
             hooks.valid_loader = valid_loader = None
-        # overfit_batches: the facade has put the loaders in order; Lightning must not build others from the datasets.
+        # With overfit_batches the loaders are in order already; Lightning must not build others from the datasets.
         hide_dataset = bool(trainer._zae_state.config.trainer_kwargs.get("overfit_batches"))
         train, valid = (
             None if data is None else DataLoaderWrapper(data, hide_dataset) for data in (loader, valid_loader)

@@ -116,7 +116,7 @@ def start_method(device: torch.device) -> str:
     # tests/unit/zae_lightning/launchers/test_launcher.py fails if it changes.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError(
-            "A process that was started for a trainer imports the script and starts the trainer's run again. Put all that "
+            "A process that was started for a trainer imports the script and starts the run again. Put all that "
             'your script does under `if __name__ == "__main__":`.'
         )
     main = sys.modules["__main__"]

@@ -1,15 +1,17 @@
-"""The generated module: what Lightning sees of a trainer."""
+"""Generated module: Lightning runs the steps, and holds the objects, of a trainer."""
 
 from __future__ import annotations
 
+import lightning.pytorch as L
 import torch
+from lightning.pytorch.trainer import call
 from zae_lightning import AutomaticOptimizationModule, ManualOptimizationModule
 
 from tests.conftest import Classifier
 from zae_engine.trainer import Trainer
 
 
-def test_tier_follows_what_the_class_overrides(make, loader):
+def test_the_optimization_follows_what_the_class_overrides(make, loader):
     class Batchwise(Classifier):
         def run_batch(self, batch, **kwargs):
             super().run_batch(batch, **kwargs)
@@ -29,10 +31,10 @@ def test_tier_follows_what_the_class_overrides(make, loader):
 def test_lightning_holds_the_users_own_objects(make, loader):
     trainer = make(scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1))
     trainer.run(1, loader)
-    lightning = trainer.lightning_trainer
-    assert lightning.lightning_module.model is trainer.model
-    assert lightning.optimizers == [trainer.optimizer]
-    assert lightning.lr_scheduler_configs[0].scheduler is trainer.scheduler
+    lightning_trainer = trainer.lightning_trainer
+    assert lightning_trainer.lightning_module.model is trainer.model
+    assert lightning_trainer.optimizers == [trainer.optimizer]
+    assert lightning_trainer.lr_scheduler_configs[0].scheduler is trainer.scheduler
 
 
 def test_own_run_batch_has_the_users_optimizer_and_its_steps_count(make, loader):
@@ -84,6 +86,18 @@ def test_gradients_stay_until_the_next_batch(make, loader, valid_loader):
     trainer = make(Looking)
     trainer.run(1, loader, valid_loader)
     assert trainer.train_metrics["gradient"] == trainer.test_metrics["gradient"] > 0
+
+
+def test_lightning_still_keeps_the_hook_name_in_this_attribute():
+    assert "_current_fx_name" in vars(L.LightningModule())
+
+
+def test_lightning_skips_hooks_that_are_none(make, loader):
+    trainer = make()
+    trainer.run(1, loader)
+    module = trainer.lightning_trainer.lightning_module
+    assert module.on_after_backward is None
+    assert call._call_lightning_module_hook(trainer.lightning_trainer, "on_after_backward") is None
 
 
 def test_methods_patched_on_the_class_are_called(make, loader, monkeypatch):

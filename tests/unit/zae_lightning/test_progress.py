@@ -1,4 +1,4 @@
-"""Counting on from run to run rests on Lightning's checkpoint format of its loops; this fails if that changes."""
+"""Progress: counts continue from run to run; this fails if Lightning changes the checkpoint format of its loops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def build():
     )
 
 
-def test_a_fresh_trainer_counts_on():
+def test_a_new_trainer_continues_the_counts():
     trainer = build()
     progress.restore_progress(trainer, {"epochs": 4, "batches": 40, "steps": 20, "logged": 19})
     assert trainer.current_epoch == 4
@@ -23,7 +23,7 @@ def test_a_fresh_trainer_counts_on():
     assert progress.read_progress(trainer) == {"epochs": 4, "batches": 40, "steps": 20, "logged": 19}
 
 
-def test_a_first_run_is_left_alone():
+def test_a_first_run_has_no_counts_to_restore():
     trainer = build()
     progress.restore_progress(trainer, {})
     assert not trainer.fit_loop.is_resuming
@@ -53,13 +53,13 @@ def test_each_epoch_iterates_its_loader_once(make, loader, valid_loader):
     assert (train.count, valid.count) == (5, 5)
 
 
-@pytest.mark.parametrize("broken_off", [1, 4, 5])
-def test_an_epoch_that_was_broken_off_is_not_counted_but_its_steps_are(make, loader, broken_off):
+@pytest.mark.parametrize("failing_step", [1, 4, 5])
+def test_an_unfinished_epoch_is_not_counted_but_its_steps_are(make, loader, failing_step):
     from tests.conftest import Classifier
 
     class Failing(Classifier):
         def train_step(self, batch):
-            if self.progress_checker.get_step() == broken_off and not hasattr(self, "failed"):
+            if self.progress_checker.get_step() == failing_step and not hasattr(self, "failed"):
                 self.failed = True
                 raise RuntimeError
             return super().train_step(batch)
@@ -68,9 +68,9 @@ def test_an_epoch_that_was_broken_off_is_not_counted_but_its_steps_are(make, loa
     with pytest.raises(RuntimeError):
         trainer.run(2, loader)
     trainer.run(2, loader)
-    assert trainer.lightning_trainer.current_epoch == (broken_off - 1) // 3 + 2
-    assert trainer.lightning_trainer.global_step == broken_off - 1 + 6
-    assert len(trainer.get_loss_history()) == broken_off - 1 + 6
+    assert trainer.lightning_trainer.current_epoch == (failing_step - 1) // 3 + 2
+    assert trainer.lightning_trainer.global_step == failing_step - 1 + 6
+    assert len(trainer.get_loss_history()) == failing_step - 1 + 6
 
 
 def test_lightning_still_counts_manual_steps_in_this_way():

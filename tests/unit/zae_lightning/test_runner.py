@@ -1,4 +1,4 @@
-"""Interrupts, exceptions and signals during a run, and what is put back after it."""
+"""Runner: interrupts, exceptions and signals during a run, and what is restored after it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Interrupted(Classifier):
         return super().train_step(batch)
 
 
-def test_ctrl_c_surfaces_as_keyboard_interrupt_and_the_run_can_go_on(make, loader, valid_loader):
+def test_ctrl_c_raises_keyboard_interrupt_and_the_trainer_runs_again(make, loader, valid_loader):
     trainer = make(Interrupted)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -46,7 +46,7 @@ def test_ctrl_c_surfaces_as_keyboard_interrupt_and_the_run_can_go_on(make, loade
     assert signal.getsignal(signal.SIGINT) is handler
     assert trainer.progress_checker.get_epoch() == 2
     assert len(trainer.get_loss_history()) == 3
-    assert trainer.log_train == {}  # broken off in the first step of the second epoch
+    assert trainer.log_train == {}  # interrupted in the first step of the second epoch
     trainer.run(1, loader, valid_loader)
     assert trainer.progress_checker.get_epoch() == 3
     assert len(trainer.get_loss_history()) == 6
@@ -229,7 +229,7 @@ def test_a_filter_that_the_user_sets_within_a_run_stays(make, loader):
         assert any(entry[1] and entry[1].match("a filter of my own") for entry in warnings.filters)
 
 
-def test_an_exit_of_the_users_own_stays_one_even_if_it_comes_from_an_interrupt(make, loader):
+def test_an_exit_by_the_user_stays_one_even_if_it_comes_from_an_interrupt(make, loader):
     class Exiting(Classifier):
         def train_step(self, batch):
             try:
@@ -241,7 +241,7 @@ def test_an_exit_of_the_users_own_stays_one_even_if_it_comes_from_an_interrupt(m
         make(Exiting).run(1, loader)
 
 
-def test_ctrl_c_surfaces_while_wandb_has_replaced_sys_exit(make, loader, monkeypatch):
+def test_ctrl_c_raises_keyboard_interrupt_while_wandb_has_replaced_sys_exit(make, loader, monkeypatch):
     def replaced(code=0, _exit=sys.exit):
         _exit(code)
 

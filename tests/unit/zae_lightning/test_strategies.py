@@ -1,4 +1,4 @@
-"""Choosing the accelerator, which needs none to be there."""
+"""Strategies: the arguments of ``L.Trainer`` for the devices of a trainer; no accelerator is needed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_training_on_cuda_leaves_everything_there(make, loader, valid_loader):
     assert all(not value.is_cuda for value in trainer.log_train["loss"])
 
 
-# Several devices: what Lightning is told, which needs none of them either
+# Several devices: the arguments need none of them either
 
 
 def place(devices, world=None, strategy="auto"):
@@ -52,7 +52,7 @@ def test_gpus_keep_their_order_and_get_ddp():
     assert chosen["use_distributed_sampler"] is False
 
 
-def test_several_nodes_are_told_of():
+def test_lightning_receives_the_number_of_nodes():
     chosen = place(["cuda:0", "cuda:1"], World(3, 4, 1, 2, "torchrun"))
     assert chosen["num_nodes"] == 2
     [environment] = chosen["plugins"]
@@ -73,7 +73,7 @@ def test_no_strategy_starts_processes_of_its_own(name):
     assert trainer.world_size == 2
 
 
-def test_names_keep_what_they_say_beside_how_processes_start():
+def test_options_in_names_are_kept_without_the_start_method():
     given = strategy_for("ddp_notebook_find_unused_parameters_true")
     assert given._ddp_kwargs == {"find_unused_parameters": True}
     assert isinstance(strategy_for("fsdp"), FSDPStrategy)
@@ -83,6 +83,15 @@ def test_an_instance_is_copied():
     own = DDPStrategy(static_graph=True)
     assert strategy_for(own) is not own
     assert strategy_for(own)._ddp_kwargs == {"static_graph": True}
+
+
+def test_the_method_that_makes_the_launcher_still_has_this_name():
+    def launcher_of(strategy):
+        arguments = {**place(["cpu", "cpu"], World(0, 2, 0, 2)), "strategy": strategy}
+        return L.Trainer(**arguments, logger=False, enable_checkpointing=False).strategy.launcher
+
+    assert launcher_of(DDPStrategy(start_method="spawn")) is not None
+    assert launcher_of(strategy_for(DDPStrategy(start_method="spawn"))) is None
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")

@@ -1,4 +1,4 @@
-"""StateManagerAddon is a checkpoint callback to Lightning."""
+"""State checkpoint: Lightning finds the best state of a trainer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_lightning_finds_the_best_state(make, loader, tmp_path):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))])
-def test_a_copy_has_a_callback_of_its_own(make, loader, tmp_path, copied):
+def test_a_copy_has_a_new_callback(make, loader, tmp_path, copied):
     trainer = make(Saving, save_path=str(tmp_path))
     trainer.run(1, loader)
     twin = copied(trainer)
@@ -62,7 +62,7 @@ def test_the_score_is_of_the_latest_epoch_where_run_epoch_is_overridden(make, lo
     assert float(trainer.callbacks[0].best_model_score) == pytest.approx(trainer.loss_buffer)
 
 
-def test_it_saves_in_a_lightning_trainer_of_the_users_own(make, loader, tmp_path):
+def test_it_saves_in_the_users_lightning_trainer(make, loader, tmp_path):
     trainer = make(Saving, save_path=str(tmp_path))
     own = L.Trainer(
         accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,

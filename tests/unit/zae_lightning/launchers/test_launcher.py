@@ -1,13 +1,18 @@
-"""Where processes are forked instead of spawned: in a notebook that runs, and in a program read from stdin."""
+"""Launcher: forked processes in notebooks and programs from stdin, spawned ones in scripts; where they connect."""
 
 from __future__ import annotations
 
+import multiprocessing
+import socket
 import subprocess
 import sys
 import textwrap
 
 import nbformat
+import pytest
+import torch
 from nbclient import NotebookClient
+from zae_lightning.launchers.launcher import _rendezvous, _user_path, start_method
 
 CELLS = [
     """
@@ -32,7 +37,7 @@ CELLS = [
 
     model = torch.nn.Sequential(torch.nn.Linear(200, 500), torch.nn.ReLU(), torch.nn.Linear(500, 2))
     trainer = InACell(model, ["cpu", "cpu"], optimizer=torch.optim.Adam(model.parameters()))
-    trainer.scale = lambda x: 2 * x  # a fork takes that along
+    trainer.scale = lambda x: 2 * x  # a fork copies it
     trainer.run(3, DataLoader(data, 8, shuffle=True), DataLoader(data, 8))
     """,
     """
@@ -64,9 +69,53 @@ def test_a_program_from_stdin_trains_in_two_processes():
     assert done.stdout.split() == ["12", "4", "True"]
 
 
-def test_a_script_without_a_guard_is_told_of_it(tmp_path):
+def test_a_script_without_a_guard_gets_an_error_that_names_it(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text("\n".join(textwrap.dedent(cell) for cell in CELLS[:2]).replace("lambda x: 2 * x", "torch.abs"))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode != 0
     assert 'before it began. Is all that your script does under `if __name__ == "__main__":`?' in done.stderr
+    assert "imports the script and starts the run again" in done.stderr  # fails if multiprocessing renames _inheriting
+
+
+def test_a_script_spawns_its_processes_and_an_interactive_session_forks_them(monkeypatch, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    assert start_method(torch.device("cpu")) == "spawn"
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert start_method(torch.device("cpu")) == "fork"
+
+
+def test_without_a_fork_an_interactive_session_gets_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(RuntimeError, match="this system has no fork"):
+        start_method(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("trainer['model']", "trainer.model"),
+        ("trainer['helper']['lock']", "trainer.helper['lock']"),
+        ("arguments[1].dataset", "loader.dataset"),
+        ("arguments[2]", "valid_loader"),
+        ("function", "function"),
+    ],
+)
+def test_paths_in_errors_are_in_the_users_notation(path, shown):
+    assert _user_path(path) == shown
+
+
+def test_processes_connect_at_a_free_port_or_at_the_address_of_the_user():
+    with _rendezvous(None) as ((host, port), init_method):
+        assert (host, init_method) == ("127.0.0.1", None)
+        socket.create_connection((host, port)).close()
+        with (
+            pytest.raises(RuntimeError, match=f"cannot listen at port {port}.*give another port"),
+            _rendezvous(f"tcp://{host}:{port}"),
+        ):
+            pass
+    with _rendezvous("file:///tmp/rendezvous") as (address, init_method):
+        assert (address, init_method) == (None, "file:///tmp/rendezvous")

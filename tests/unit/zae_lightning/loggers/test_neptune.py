@@ -1,4 +1,4 @@
-"""Our Neptune logger in anyone's L.Trainer, and a start that waits for nobody."""
+"""Neptune: the logger in any ``L.Trainer``, and the start of runs when the service does not answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import lightning.pytorch as L
 import pytest
 import torch
-from zae_lightning.loggers import neptune as ours
+from zae_lightning.loggers import neptune as neptune_logger
 from zae_lightning.loggers.neptune import NeptuneLogger, start_run
 
 from zae_engine.trainer.addons import read_offline_run
@@ -21,7 +21,7 @@ OFFLINE = {"project": "w/p", "mode": "offline", "capture_hardware_metrics": Fals
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+def _in_a_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -29,7 +29,7 @@ def token(address):
     return base64.b64encode(json.dumps({"api_address": address, "api_key": "x"}).encode()).decode()
 
 
-def test_it_logs_for_a_lightning_module_of_anyone():
+def test_it_logs_for_any_lightning_module():
     class Module(L.LightningModule):
         def __init__(self):
             super().__init__()
@@ -56,7 +56,7 @@ def test_it_logs_for_a_lightning_module_of_anyone():
     assert run.values_set["training/parameters/width"] == 2
 
 
-def test_what_is_no_number_is_kept_as_a_word():
+def test_values_that_are_not_finite_are_kept_as_text():
     logger = NeptuneLogger(**OFFLINE)
     for step, value in enumerate([1.0, math.nan, math.inf, 2.0]):
         logger.log_metrics({"loss": value}, step)
@@ -66,7 +66,7 @@ def test_what_is_no_number_is_kept_as_a_word():
     assert [(point.step, point.value) for point in run["loss_not_finite"]] == [(1, "nan"), (2, "inf")]
 
 
-def test_a_name_that_neptune_does_not_take_leaves_the_others():
+def test_a_name_that_neptune_rejects_leaves_the_others():
     logger = NeptuneLogger(**OFFLINE)
     logger.log_metrics({"a": 1.0}, 0)
     with pytest.raises(Exception, match="a/b"):
@@ -77,7 +77,7 @@ def test_a_name_that_neptune_does_not_take_leaves_the_others():
     assert [point.value for point in run["loss"]] == [3.0]
 
 
-def test_a_run_of_the_services_is_gone_on_with_as_a_new_one_offline():
+def test_a_run_of_the_service_continues_as_a_new_offline_run():
     with pytest.warns(UserWarning, match="cannot be used"):
         run = start_run({"project_name": "w/p", "api_tkn": "false", "with_id": "AB-1"})
     assert run.is_offline
@@ -92,8 +92,8 @@ def silent_service():
     server.close()
 
 
-def test_a_service_that_accepts_and_never_answers_is_not_waited_for(silent_service, monkeypatch):
-    monkeypatch.setattr(ours, "START_SECONDS", 0.5)
+def test_a_service_that_accepts_and_never_answers_times_out(silent_service, monkeypatch):
+    monkeypatch.setattr(neptune_logger, "START_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.warns(UserWarning, match=rf"{silent_service} cannot be used \(TimeoutError: no answer within"):
         run = start_run({"project_name": "w/p", "api_tkn": token(silent_service)})
@@ -104,7 +104,7 @@ def test_a_service_that_accepts_and_never_answers_is_not_waited_for(silent_servi
     assert not run.is_live()
 
 
-def test_an_address_where_nobody_listens():
+def test_an_address_without_a_server():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"https://127.0.0.1:{server.getsockname()[1]}"
     with pytest.warns(UserWarning, match=rf"{address} cannot be used \(ConnectionRefusedError"):
@@ -121,9 +121,11 @@ def test_a_result_that_comes_too_late_is_discarded():
         return "late"
 
     with pytest.raises(TimeoutError):
-        ours._call_with_timeout(0.05, slow, discard=lambda result: discarded.set() if result == "late" else None)
+        neptune_logger._call_with_timeout(
+            0.05, slow, discard=lambda result: discarded.set() if result == "late" else None
+        )
     release.set()
     assert discarded.wait(10)
-    assert ours._call_with_timeout(5, lambda: "in time") == "in time"
+    assert neptune_logger._call_with_timeout(5, lambda: "in time") == "in time"
     with pytest.raises(ZeroDivisionError):
-        ours._call_with_timeout(5, lambda: 1 / 0)
+        neptune_logger._call_with_timeout(5, lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""The optimizer's step comes after the closure; this fails if Lightning's private ``_wrap_closure`` changes."""
+"""Precision: the optimizer's step follows the closure; this fails if Lightning's private ``_wrap_closure`` changes."""
 
 from __future__ import annotations
 

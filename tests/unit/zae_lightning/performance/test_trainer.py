@@ -1,4 +1,4 @@
-"""FastTrainer answers as Lightning's own trainer does, at every moment of a run."""
+"""Fast trainer: its properties have the values of Lightning's own, throughout a run."""
 
 import lightning.pytorch as L
 import torch
@@ -37,7 +37,7 @@ class Module(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_it_answers_as_lightnings_own():
+def test_its_properties_have_the_values_of_lightnings():
     trainer, module = FastTrainer(**SILENT), Module()
     assert not trainer.training
     loader = torch.utils.data.DataLoader(torch.zeros(1, 2))

@@ -1,0 +1,94 @@
+"""Base module: callbacks find the attributes of the user's model, optimizer and loader."""
+
+from __future__ import annotations
+
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from zae_lightning.base_module import tensors
+
+from tests.conftest import Classifier
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone, self._private = nn.Linear(10, 2), "private"
+
+    def forward(self, x):
+        return self.backbone(x)
+
+
+def test_attributes_that_the_module_lacks_are_the_models(make):
+    module = make(model=Backbone()).lightning_module
+    assert module.backbone is module.model.backbone
+    with pytest.raises(AttributeError):
+        _ = module._private
+    with pytest.raises(AttributeError):
+        _ = module.head
+
+
+def test_forward_calls_the_model(make):
+    module = make().lightning_module
+    x = torch.ones(3, 10)
+    assert torch.equal(module(x), module.model(x))
+
+
+@pytest.mark.parametrize("name", ["lr", "learning_rate"])
+def test_the_learning_rate_is_read_from_the_first_group_and_set_in_all(make, name):
+    model = nn.Linear(10, 2)
+    optimizer = torch.optim.SGD([{"params": [model.weight], "lr": 0.1}, {"params": [model.bias], "lr": 0.2}])
+    module = make(model=model, optimizer=optimizer).lightning_module
+    assert getattr(module, name) == 0.1
+    setattr(module, name, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+
+
+def test_without_a_torch_optimizer_there_is_no_learning_rate(make):
+    module = make(optimizer=None).lightning_module
+    assert not hasattr(module, "lr")
+    module.lr = 0.5  # no error
+
+
+def test_the_batch_size_is_the_loaders(make, loader):
+    trainer = make()
+    trainer.run(1, loader)
+    module = trainer.lightning_module
+    assert module.batch_size == 8
+    module.batch_size = 12
+    assert len(next(iter(module.train_dataloader()))[0]) == 12
+
+
+def test_a_module_without_a_loader_says_how_to_give_one(make):
+    with pytest.raises(ValueError, match=r"No loader: give one to fit\(module, loader\)"):
+        make().lightning_module.train_dataloader()
+
+
+def test_predictions_are_the_output_of_test_step(make, valid_loader):
+    class NoOutput(Classifier):
+        def test_step(self, batch):
+            return {"loss": torch.tensor(1.0)}
+
+    silent = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = make()
+    predicted = L.Trainer(**silent).predict(trainer.lightning_module, valid_loader)
+    assert torch.equal(torch.cat(predicted), torch.cat([trainer.model(x).argmax(1) for x, _ in valid_loader]))
+    assert L.Trainer(**silent).predict(make(NoOutput).lightning_module, valid_loader)[0] == {"loss": torch.tensor(1.0)}
+
+
+def test_loggers_of_the_users_trainer_receive_every_nth_step(make, loader, tmp_path):
+    logger = CSVLogger(tmp_path)
+    own = L.Trainer(
+        accelerator="cpu", max_epochs=2, logger=logger, log_every_n_steps=2, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    own.fit(make().lightning_module, loader)
+    rows = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()
+    column, step = rows[0].split(",").index("loss"), rows[0].split(",").index("step")
+    assert [row.split(",")[step] for row in rows[1:] if row.split(",")[column]] == ["0", "2", "4"]
+
+
+def test_tensors_are_scalars():
+    assert tensors({"loss": 0.5}) == {"loss": torch.tensor(0.5)}

@@ -1,0 +1,145 @@
+"""Loader wrapper: the batches of the user's loader, whatever its length says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from zae_lightning.dataloader import DataLoaderWrapper
+
+
+class Loader:
+    """Yields some batches, and has another length or none."""
+
+    def __init__(self, batches, length=None):
+        self.batches, self.length, self.events = batches, length, []
+
+    def __iter__(self):
+        self.events.append("iter")
+        for index in range(self.batches):
+            self.events.append(f"{index} {torch.is_grad_enabled()}")
+            yield index
+        self.events.append("end")
+
+    def __len__(self):
+        if self.length is None:
+            raise TypeError
+        return self.length
+
+
+class Stateful(Loader):
+    """Counts its batches in a state."""
+
+    def __init__(self, batches, length=None):
+        super().__init__(batches, length)
+        self.position = 0
+
+    def __iter__(self):
+        while self.position < self.batches:
+            self.position += 1
+            yield self.position - 1
+
+    def state_dict(self):
+        return {"position": self.position}
+
+    def load_state_dict(self, state):
+        self.position = state["position"]
+
+
+def test_iter_has_no_effect_until_the_first_batch():
+    loader = Loader(2, 2)
+    iterator = iter(DataLoaderWrapper(loader))
+    iter(DataLoaderWrapper(loader))
+    assert loader.events == []
+    assert next(iterator) == 0
+    assert loader.events == ["iter", "0 True"]
+
+
+def test_a_loader_that_ends_early_is_padded_with_none():
+    assert list(DataLoaderWrapper(Loader(2, 4))) == [0, 1, None, None]
+
+
+@pytest.mark.parametrize("batches", [2, 3, 5])
+def test_what_is_beyond_the_length_remains_with_the_code_behind_the_last_batch(batches):
+    loader = Loader(batches, 2)
+    wrapper = DataLoaderWrapper(loader)
+    iterator = iter(wrapper)
+    assert [next(iterator), next(iterator)] == [0, 1]
+    assert list(wrapper.remaining()) == list(range(2, batches))
+    assert loader.events[-1] == "end"
+    assert list(wrapper.remaining()) == []
+
+
+def test_nothing_remains_of_an_epoch_that_lightning_stopped_early():
+    wrapper = DataLoaderWrapper(Loader(4, 3))
+    next(iter(wrapper))
+    assert list(wrapper.remaining()) == []
+
+
+def test_nothing_remains_after_closing():
+    wrapper = DataLoaderWrapper(Loader(4, 1))
+    next(iter(wrapper))
+    wrapper.close()
+    assert list(wrapper.remaining()) == []
+
+
+def test_the_length_is_the_loaders_or_none():
+    assert len(DataLoaderWrapper(Loader(2, 7))) == 7
+    with pytest.raises(TypeError, match="Loader has no length"):
+        len(DataLoaderWrapper(Loader(2)))
+    assert list(DataLoaderWrapper(Loader(2))) == [0, 1]
+
+
+def test_batches_are_fetched_in_the_grad_mode_of_the_caller():
+    loader = Loader(1, 1)
+    wrapper = DataLoaderWrapper(loader)
+    with torch.no_grad():
+        assert list(wrapper) == [0]
+        assert not torch.is_grad_enabled()
+    assert loader.events[1] == "0 True"
+
+
+def test_attributes_are_the_loaders_but_for_samplers(dataset):
+    loader = DataLoader(dataset, 8, shuffle=True)
+    wrapper = DataLoaderWrapper(loader)
+    assert wrapper.dataset is dataset
+    assert wrapper.batch_size == 8
+    for name in ("sampler", "batch_sampler", "_iterator"):
+        assert hasattr(loader, name)
+        assert not hasattr(wrapper, name)
+    assert not hasattr(DataLoaderWrapper(loader, hide_dataset=True), "dataset")
+
+
+def test_skipped_batches_count_in_the_first_epoch_only():
+    loader = Stateful(5, 5)
+    loader.load_state_dict({"position": 2})
+    wrapper = DataLoaderWrapper(loader)
+    wrapper.skip(2, are_all=False)
+    wrapper.begin_epoch()
+    assert list(wrapper) == [2, 3, 4]
+    loader.position = 0
+    assert list(wrapper) == [0, 1, 2, 3, 4]
+
+
+def test_a_finished_epoch_yields_nothing_until_the_next_begins():
+    loader = Loader(2, 2)
+    wrapper = DataLoaderWrapper(loader)
+    wrapper.skip(2, are_all=True)
+    assert list(wrapper) == []
+    assert loader.events == []
+    wrapper.begin_epoch()
+    assert list(wrapper) == [0, 1]
+
+
+def test_the_position_is_behind_the_batch_that_is_trained():
+    with_length = DataLoaderWrapper(Stateful(3, 3))
+    iterator = iter(with_length)
+    next(iterator)
+    assert with_length.position() == {"position": 1}
+
+    without_length = DataLoaderWrapper(Stateful(3))
+    iterator = iter(without_length)
+    next(iterator)
+    next(iterator)  # Lightning has fetched the second batch while it trains the first
+    assert without_length.position() == {"position": 1}
+    assert DataLoaderWrapper(Loader(3, 3)).position() is None

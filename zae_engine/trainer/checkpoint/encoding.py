@@ -33,6 +33,8 @@ def encode(value: Any) -> Any:
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
+    if type(value) is bytes and not value:  # torch.save writes it as a call, which weights_only=True refuses
+        return {_TAG: "bytes", "data": []}
     if type(value) in _SIMPLE or isinstance(value, (torch.device, torch.dtype)):
         return value
     if isinstance(value, np.generic):
@@ -40,7 +42,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject or value.dtype.names is not None:
             raise TypeError(f"an array of {value.dtype} is no plain value")
-        return {_TAG: "array", "dtype": value.dtype.str, "shape": list(value.shape), "data": value.tobytes()}
+        data = encode(value.tobytes())
+        return {_TAG: "array", "dtype": value.dtype.str, "shape": list(value.shape), "data": data}
     if isinstance(value, PurePath):
         return {_TAG: "path", "data": str(value)}
     if isinstance(value, (bool, int, float, str)):  # an instance of a subclass, of an enumeration for instance
@@ -70,7 +73,7 @@ def decode(value: Any) -> Any:
 def _encode_key(key: Any) -> Any:
     if isinstance(key, tuple):
         return tuple(_encode_key(element) for element in key)
-    if type(key) in _SIMPLE:
+    if type(key) in _SIMPLE and key != b"":
         return key
     raise TypeError(f"a key of type {type(key).__name__} is no plain value")
 
@@ -81,7 +84,9 @@ def _decode_tagged(value: dict[Any, Any]) -> Any:
         dtype = np.dtype(value["dtype"])
         if dtype.hasobject:
             raise ValueError("an array of objects is no plain value")
-        return np.frombuffer(data, dtype).reshape(value["shape"]).copy()
+        return np.frombuffer(bytearray(decode(data)), dtype).reshape(value["shape"])
+    if tag == "bytes":
+        return bytes(data)
     if tag == "path":
         return str(data)
     if tag == "set":

@@ -28,7 +28,7 @@ def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
         A copy of ``model.state_dict()`` without the values of uninitialized lazy modules.
     """
     state = model.state_dict()
-    copied = state.copy()  # a copy keeps `_metadata`; a model may return its own dict, which must not change
+    copied = copy.copy(state)  # keeps `_metadata`, unlike state.copy(); a model may return its own dict
     for key, value in state.items():
         if isinstance(value, (UninitializedParameter, UninitializedBuffer)):
             del copied[key]

@@ -93,6 +93,10 @@ class EpochMetrics:
             return
         self._update_counts[mode] += 1
         for metric in self._by_mode[mode].values():
+            if hasattr(metric, "items"):  # a collection has no device, and filters the arguments itself
+                metric.to(device)
+                metric.update(**inputs) if isinstance(inputs, Mapping) else metric.update(*inputs)
+                continue
             if metric.device != device:
                 metric.to(device)
             if isinstance(inputs, Mapping):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 from collections import Counter, OrderedDict
@@ -95,7 +96,7 @@ def _to_cpu(value: Any) -> Any:
     if type(value) is dict:
         return {key: _to_cpu(element) for key, element in value.items()}
     if isinstance(value, (OrderedDict, Counter)):
-        moved = value.copy()  # a copy keeps `_metadata`
+        moved = copy.copy(value)  # keeps `_metadata`, unlike value.copy()
         for key, element in value.items():
             moved[key] = _to_cpu(element)
         return moved

@@ -114,6 +114,7 @@ class HandWritten:
         self.log_training(values)
         return values
 
+    @torch.compiler.disable
     def log_training(self, values: Values) -> None:
         for key, value in values.items():
             self.log(f"train_{key}", value, on_step=True, on_epoch=True, logger=False, batch_size=1)

@@ -168,7 +168,7 @@ def metrics_are_copies(player: Player) -> dict[str, Any]:
         return sorted(shared(trainer.callback_metrics)), bool(trainer.logged_metrics is not None)
 
     note = recorder(look, ["on_train_epoch_end", "on_validation_end"])
-    read = recorder(lambda hook, trainer, *_: [trainer.logged_metrics, trainer.progress_bar_metrics] and None)
+    read = recorder(lambda hook, trainer, *_: (trainer.logged_metrics, trainer.progress_bar_metrics))
     subject = player.make(callbacks=[read, note]).fit(2, train_loader(), valid_loader())
     return {"seen": note.seen, "results": subject.results(), "weights": subject.weights()}
 

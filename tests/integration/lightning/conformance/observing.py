@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown"))
 BATCH_HOOKS = tuple(name for name in HOOKS if "_batch_" in name)
@@ -113,3 +114,30 @@ def _short(value: Any) -> str:
         return f"tensor{tuple(value.shape)} with sum {float(value.double().sum()):.6g}"
     text = repr(value)
     return text if len(text) < 700 else f"{text[:700]}…"
+
+
+class Keeps(Logger):
+    """A logger that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.parameters: list[Any] = []
+
+    @property
+    def name(self) -> str:
+        return "keeps"
+
+    @property
+    def version(self) -> int:
+        return 0
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.logged.append((-1 if step is None else int(step), dict(metrics)))
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.parameters.append(params)
+
+    def of(self, name: str) -> list[tuple[int, float]]:
+        """Return what was logged under a name, as ``(step, value)``."""
+        return [(step, float(metrics[name])) for step, metrics in self.logged if name in metrics]

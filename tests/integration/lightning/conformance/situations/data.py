@@ -130,7 +130,7 @@ class Stream(IterableDataset):
     """A stream of samples without a length."""
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([sample for sample in dataset()])
+        return iter(list(dataset()))
 
 
 @situation

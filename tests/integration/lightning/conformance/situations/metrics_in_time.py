@@ -71,8 +71,8 @@ def checkpoints_by_step_and_training_loss(player: Player) -> dict[str, Any]:
 def checkpoints_at_each_validation(player: Player) -> dict[str, Any]:
     """`val_check_interval` with a monitor of validation saves within the epoch."""
     save = C.ModelCheckpoint(player.folder / "saved", "{step}-{val_loss:.3f}", monitor="val_loss", save_top_k=3)
-    subject = player.make(callbacks=[save], arguments={"val_check_interval": 1})
-    subject.fit(2, train_loader(), valid_loader())
+    subject = player.make(callbacks=[save], arguments={"val_check_interval": 2})
+    subject.fit(2, train_loader(batch_size=4), valid_loader())
     return {"files": files("saved")}
 
 
@@ -80,8 +80,8 @@ def checkpoints_at_each_validation(player: Player) -> dict[str, Any]:
 def checkpoints_by_training_loss_at_each_validation(player: Player) -> dict[str, Any]:
     """`val_check_interval` with a monitor of training saves within the epoch."""
     save = C.ModelCheckpoint(player.folder / "saved", "{step}-{train_loss:.3f}", monitor="train_loss", save_top_k=-1)
-    subject = player.make(callbacks=[save], arguments={"val_check_interval": 1})
-    subject.fit(2, train_loader(), valid_loader())
+    subject = player.make(callbacks=[save], arguments={"val_check_interval": 2})
+    subject.fit(2, train_loader(batch_size=4), valid_loader())
     return {"files": files("saved")}
 
 
@@ -115,8 +115,8 @@ def stopping_on_training_loss(player: Player) -> dict[str, Any]:
 def stopping_within_the_epoch(player: Player) -> dict[str, Any]:
     """Early stopping with `val_check_interval` stops within the epoch."""
     stopping = C.EarlyStopping("val_loss", patience=2, min_delta=0.08)
-    subject = player.make(callbacks=[stopping], arguments={"val_check_interval": 1})
-    subject.fit(9, train_loader(), valid_loader())
+    subject = player.make(callbacks=[stopping], arguments={"val_check_interval": 2})
+    subject.fit(9, train_loader(batch_size=4), valid_loader())
     return {"best": float(stopping.best_score), "weights": subject.weights(), **subject.counts()}
 
 

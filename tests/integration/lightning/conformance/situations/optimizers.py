@@ -218,11 +218,8 @@ def groups_with_rates(player: Player) -> dict[str, Any]:
     logger = CSVLogger(player.folder, "logs")
     monitor = C.LearningRateMonitor("epoch")
     found = rates(player, callbacks=[monitor], optimizer=groups, scheduler=steps, loggers=[logger])
-    logged = rows(logger)
-    return {
-        **found,
-        "rows": {name: [value for _, value in logged.get(name, [])] for name in ("lr-SGD/pg1", "lr-SGD/pg2")},
-    }
+    logged = {name: [value for _, value in found_rows] for name, found_rows in rows(logger).items()}
+    return {**found, "rows": [logged.get(f"lr-SGD/pg{group}") for group in (1, 2)]}
 
 
 @situation

@@ -14,7 +14,7 @@ from . import situation
 
 
 class SAM(torch.optim.Optimizer):
-    """Sharpness-aware minimization, as its widely used implementation: ``step`` needs a closure, its default is None."""
+    """Sharpness-aware minimization: ``step`` needs a closure, although its default is None."""
 
     def __init__(self, params: Any, lr: float = 0.1, rho: float = 0.05) -> None:
         super().__init__(params, {"lr": lr, "rho": rho})
@@ -150,7 +150,7 @@ class TwoSteps(Classifier):
 def closure_that_defaults_to_none(player: Player) -> dict[str, Any]:
     """SAM, whose `step(closure=None)` needs a closure, gets one, and trains as by hand."""
     subject = player.make(optimizer=SAM).fit(2, train_loader(), valid_loader())
-    return {"weights": subject.weights(), "results": subject.results(), **subject.counts()}
+    return {"weights": subject.weights(), "val_loss": subject.results()["val_loss"], **subject.counts()}
 
 
 @situation(ways=("run",))

@@ -100,13 +100,14 @@ class Subject:
         self.arguments = {"log_every_n_steps": 1, "default_root_dir": folder, **(arguments or {})}
         self.trainer: Any = None
         if self.trains_facade:
+            settings = {"log_bar": False, **self._given_to_facade(), **(given or {})}
             self.facade = trainer_class(
                 self.model,
-                "cpu",
+                settings.pop("device", "cpu"),
                 optimizer=self.optimizer,
                 scheduler=self.scheduler,
                 scheduler_step_on_batch=per_batch,
-                **{"log_bar": False, **self._given_to_facade(), **(given or {})},
+                **settings,
             )
             for name, function in steps.items():
                 setattr(self.facade, name if name == "epoch_metrics" else f"{name}_function", function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -188,7 +189,7 @@ def batch_sampler_of_ones_own(player: Player) -> dict[str, Any]:
     return {"weights": subject.weights(), **subject.counts()}
 
 
-@situation
+@situation(ways=("run",))
 def list_of_batches(player: Player) -> dict[str, Any]:
     """A list of batches is a loader."""
     subject = player.make(callbacks=[C.Callback()])
@@ -241,3 +242,53 @@ def no_validation_batches(player: Player) -> dict[str, Any]:
     subject = player.make(callbacks=[note], arguments={"limit_val_batches": 0})
     subject.fit(1, train_loader(), valid_loader())
     return {"order": note.seen, "names": sorted(subject.results())}
+
+
+class Graph:
+    """A batch that moves by itself and iterates into names and values, as torch_geometric's do."""
+
+    def __init__(self, samples: Any) -> None:
+        x, y = zip(*samples, strict=True)
+        self.x, self.y = torch.stack(x), torch.stack(y)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(vars(self).items())
+
+    def to(self, *args: Any, **kwargs: Any) -> Graph:
+        self.x, self.y = self.x.to(*args, **kwargs), self.y.to(*args, **kwargs)
+        return self
+
+
+@dataclass
+class Pair:
+    """A batch that is a dataclass."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+def pair(samples: Any) -> Pair:
+    graph = Graph(samples)
+    return Pair(graph.x, graph.y)
+
+
+def of_attributes(values: Any) -> Any:
+    return lambda model, batch: values(model, (batch.x, batch.y))
+
+
+@situation
+def batches_that_move_by_themselves(player: Player) -> dict[str, Any]:
+    """A batch with `to` that iterates into names and values arrives whole."""
+    steps = {"train": of_attributes(train_values), "test": of_attributes(test_values)}
+    subject = player.make(callbacks=[C.Callback()], **steps)
+    subject.fit(2, train_loader(collate_fn=Graph), valid_loader(collate_fn=Graph))
+    return {"weights": subject.weights(), "results": subject.results()}
+
+
+@situation
+def batches_that_are_dataclasses(player: Player) -> dict[str, Any]:
+    """A batch that is a dataclass arrives whole."""
+    steps = {"train": of_attributes(train_values), "test": of_attributes(test_values)}
+    subject = player.make(callbacks=[C.Callback()], **steps)
+    subject.fit(2, train_loader(collate_fn=pair), valid_loader(collate_fn=pair))
+    return {"weights": subject.weights(), "results": subject.results()}

@@ -141,10 +141,11 @@ def files_of_a_run(player: Player) -> dict[str, Any]:
 
 @situation
 def files_of_a_logger(player: Player) -> dict[str, Any]:
-    """A logger's folder has Lightning's files."""
+    """A logger's folder has Lightning's files, beside the hyperparameters."""
     logger = CSVLogger(player.folder, "logs")
     player.make(loggers=[logger], callbacks=[C.Callback()]).fit(1, train_loader())
-    return {"files": files(player.folder), "rows": len(rows(logger)["loss"])}
+    found = files(player.folder)
+    return {"files": [name for name in found if "hparams" not in name], "rows": len(rows(logger)["loss"])}
 
 
 @situation

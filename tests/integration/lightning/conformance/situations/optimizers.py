@@ -78,7 +78,7 @@ def one_cycle_of_all_updates(player: Player) -> dict[str, Any]:
 
 @situation
 def rates_at_the_hooks_of_epochs(player: Player) -> dict[str, Any]:
-    """The rate at epoch hooks is that of the epoch; the scheduler steps behind them."""
+    """Rates at the hooks of epochs and validations are Lightning's: a scheduler steps before validation."""
     hooks = ["on_train_epoch_start", "on_validation_start", "on_validation_end", "on_train_epoch_end"]
     note = recorder(lambda hook, trainer, m, rest: (hook, trainer.optimizers[0].param_groups[0]["lr"]), hooks)
     player.make(callbacks=[note], scheduler=steps).fit(2, train_loader(), valid_loader())

@@ -129,8 +129,8 @@ class HandWritten:
         values = self.test_function(self.model, batch)
         self.validated = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         for key, value in scalars(values).items():
-            self.log(f"val_{key}", value, logger=False, batch_size=1)
-            self.log(f"test_{key}", value, batch_size=1)
+            self.log(f"val_{key}", value, logger=False, batch_size=1, sync_dist=True)
+            self.log(f"test_{key}", value, batch_size=1, sync_dist=True)
         self.test_losses.append(float(values.get("loss", float("nan"))))
         return values
 

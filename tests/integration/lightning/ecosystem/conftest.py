@@ -1,0 +1,31 @@
+"""The packages of this folder are heavy: only ``nox -s ecosystem``, which installs them, collects its tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conformance.players import WAYS
+from ..conformance.playing import compare as compare_plays
+
+if os.environ.get("ZAE_ENGINE_ECOSYSTEM") != "1":
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def compare(way: str, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that plays a situation by hand and in one way, and fails where they differ."""
+
+    def compare(function: Callable[..., dict[str, Any]]) -> None:
+        compare_plays(function, way, tmp_path)
+
+    return compare

@@ -1,4 +1,4 @@
-"""The project's commands, ``nox -s <name>``: demo, tests, parity, lint, types, bench, kills, scaling."""
+"""The project's commands, ``nox -s <name>``: demo, tests, parity, lint, types, bench, kills, scaling, ecosystem."""
 
 from __future__ import annotations
 
@@ -53,6 +53,32 @@ def parity(session: nox.Session) -> None:
     """Compare with zae-engine 0.7.6 only, bit for bit."""
     prepare(session, "tests", extras="[wandb,neptune]")
     python(session, "-m", "pytest", "tests/parity", "-v", *session.posargs)
+
+
+@nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Run the tests with packages that are heavy: MLflow, Ray, DVCLive, torch_geometric, MONAI, Hydra and others.
+
+    They go into an environment of their own, which borrows the rest from the shared one.
+    """
+    prepare(session, "tests", extras="[wandb,neptune]")
+    environment = ENVIRONMENT.parent / "ecosystem"
+    python = str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    if not Path(python).exists():
+        session.run(PYTHON, "-m", "venv", "--clear", str(environment), external=True)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    shared, own = (
+        session.run(executable, "-c", where, external=True, silent=True).strip() for executable in (PYTHON, python)
+    )
+    # site.addsitedir reads the .pth files there too: this project is installed editable
+    (Path(own) / "shared.pth").write_text(f"import site; site.addsitedir({shared!r})\n")
+    install = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", "constraints.txt")
+    groups = nox.project.load_toml(ROOT / "pyproject.toml")
+    session.run(*install, *nox.project.dependency_groups(groups, "ecosystem"), external=True)
+    # litdata's metadata ask for torchvision, which it imports for pictures only
+    session.run(*install, "--no-deps", *nox.project.dependency_groups(groups, "ecosystem-alone"), external=True)
+    tests = ("-m", "pytest", "tests/integration/lightning/ecosystem", *session.posargs)
+    session.run(python, *tests, external=True, env={"ZAE_ENGINE_ECOSYSTEM": "1"})
 
 
 @nox.session

@@ -73,6 +73,8 @@ def test_the_command_line_fits_the_module(compare: Any, way: str):
         def module() -> L.LightningModule:
             return subject.module
 
+        module.__qualname__ = f"module_{player.way}"  # the command line makes a class of this name
+
         class Data(L.LightningDataModule):
             def train_dataloader(self) -> Any:
                 return train_loader()

@@ -33,6 +33,7 @@ SCHEDULE = """
   max_transition_epoch: 1
 1:
   params: ["model.backbone.1.weight", "model.backbone.1.bias", "model.backbone.0.weight", "model.backbone.0.bias"]
+  max_transition_epoch: 3
 """
 
 

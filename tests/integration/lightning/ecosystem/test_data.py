@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..conformance.observing import on
 from ..conformance.players import Player
-from ..conformance.problem import Values, dataset, train_loader, valid_loader
+from ..conformance.problem import Values, dataset, valid_loader
 
 
 def test_graphs_of_torch_geometric_arrive_whole(compare: Any):
@@ -99,16 +99,5 @@ def test_a_stateful_loader_is_resumed_in_the_middle_of_an_epoch(compare: Any, wa
         path = player.folder / "saved" / "step=4.ckpt"
         subject.fit(1, StatefulDataLoader(dataset(), 4), ckpt_path=path)
         return {"seen": seen, "weights": subject.weights(), **subject.counts()}
-
-    compare(play)
-
-
-def test_looking_into_a_loader_of_workers_of_monai_changes_nothing(compare: Any):
-    from monai.data import DataLoader
-
-    def play(player: Player) -> dict[str, Any]:
-        look = on("on_train_epoch_start", lambda trainer, module: next(iter(trainer.train_dataloader)))
-        loader = DataLoader(dataset(), batch_size=8, num_workers=1)
-        return {"weights": player.make(callbacks=[look]).fit(2, loader, train_loader()).weights()}
 
     compare(play)

@@ -165,6 +165,28 @@ def optimizer_replaced_in_the_middle(player: Player) -> dict[str, Any]:
 
 
 @situation
+def optimizer_of_more_parameters(player: Player) -> dict[str, Any]:
+    """An optimizer with more parameters that a callback puts in place is the one that is cleared and stepped."""
+    head = lambda parameters: torch.optim.SGD(list(parameters)[-2:], lr=0.1)  # noqa: E731
+
+    def replace(trainer: Any, module: Any) -> None:
+        trainer.optimizers = [torch.optim.SGD(module.parameters(), lr=0.05)]
+
+    return rates(player, callbacks=[on("on_train_start", replace)], model=WithNorm, optimizer=head)
+
+
+@situation
+def unused_parameters(player: Player) -> dict[str, Any]:
+    """Gradients of parameters that the optimizer does not have are what they are in Lightning."""
+    head = lambda parameters: torch.optim.SGD(list(parameters)[-2:], lr=0.1)  # noqa: E731
+    note = recorder(
+        lambda hook, trainer, module, rest: float(module.model.backbone[0].weight.grad.norm()), ["on_train_batch_end"]
+    )
+    found = rates(player, callbacks=[note], model=WithNorm, optimizer=head)
+    return {**found, "gradients": note.seen}
+
+
+@situation
 def group_added(player: Player) -> dict[str, Any]:
     """Parameters that a callback adds to the optimizer are trained and cleared."""
     head = lambda parameters: torch.optim.SGD(list(parameters)[-2:], lr=0.1, momentum=0.5)  # noqa: E731

@@ -93,6 +93,7 @@ class ProcessState(Protocol):
     def world(self, value: Any) -> None: ...
 
     screen: Any
+    lightning_run: Any
 
 
 class RunState(Protocol):

@@ -29,6 +29,7 @@ from .performance.profiler import NullProfiler
 from .performance.trainer import FastTrainer
 from .progress import read_progress, restore_progress
 from .protocol import Hooks, Screen, TrainerProtocol, World
+from .release import LightningRun, release
 from .strategies import placement_arguments
 from .warnings_filter import suppress_lightning_output
 
@@ -50,7 +51,7 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
     progress = trainer._zae_state.records.lightning_progress
     with _RunContext(trainer):
         lightning_trainer = build_trainer(trainer, max_epochs=progress.get("epochs", 0) + n_epoch)
-        trainer.lightning_trainer = lightning_trainer
+        _keep(trainer, lightning_trainer)
         if lightning_trainer.limit_val_batches == 0:
             hooks.valid_loader = valid_loader = None
         # With overfit_batches the loaders are in order already; Lightning must not build others from the datasets.
@@ -90,13 +91,22 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
     """
     with _RunContext(trainer):
         lightning_trainer = build_trainer(trainer)
-        if trainer.lightning_trainer is None:
-            trainer.lightning_trainer = lightning_trainer
+        is_kept = trainer.lightning_trainer is None
+        if is_kept:
+            _keep(trainer, lightning_trainer)
         wrapper = DataLoaderWrapper(loader)
         try:
             lightning_trainer.test(make_module(hooks, wrapper), wrapper, verbose=False)
         finally:
             wrapper.close()
+            if not is_kept:
+                release(lightning_trainer)
+
+
+def _keep(trainer: TrainerProtocol, lightning_trainer: L.Trainer) -> None:
+    """Make an ``L.Trainer`` that of the latest run, which is released together with the trainer."""
+    trainer.lightning_trainer = lightning_trainer
+    trainer._zae_state.process.lightning_run = LightningRun(lightning_trainer)
 
 
 def launch(
@@ -139,7 +149,7 @@ def launch(
             lightning_trainer = build_trainer(trainer, world=worlds[0])
             restore_progress(lightning_trainer, trainer._zae_state.records.lightning_progress)
             lightning_trainer.callback_metrics.update(metrics)
-            trainer.lightning_trainer = lightning_trainer
+            _keep(trainer, lightning_trainer)
             if (parameter := next(trainer.model.parameters(), None)) is not None:
                 move_to_device(trainer, parameter.device)
     if launched.failure is not None:

@@ -127,12 +127,15 @@ class ProcessState:
         The processes that train together; None for a single process.
     screen : Screen or None
         What displays write on; None for the screen of this process.
+    lightning_run : LightningRun or None
+        Owns Lightning's trainer of the latest run, and releases the model with this trainer.
     interrupts : InterruptGuard
         Delays Ctrl-C while weights and logs are being updated.
     """
 
     world: World | None = None
     screen: Any = None
+    lightning_run: Any = None
     interrupts: InterruptGuard = field(default_factory=InterruptGuard)
 
 

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"The environment variable {places.VARIABLE} names a folder with another copy.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    install = commands.add_parser("install", help="fetch the copy into this environment, beside the package")
+    install = commands.add_parser("install", help="fetch the copy into this environment, next to the package")
     install.add_argument("wheel", nargs="?", help=f"the path of a downloaded {fetch.WHEEL}")
     commands.add_parser("status", help="report which copy is in use, and what is wrong with it")
     commands.add_parser("remove", help="delete the copy that install has created")

@@ -41,8 +41,8 @@ def homes() -> list[str]:
     """Return the folders that may contain a copy: site-packages, and before it the folder of an installed package."""
     import sysconfig
 
-    beside, environment = os.path.dirname(HERE), sysconfig.get_path("purelib")
-    return list(dict.fromkeys([beside, environment] if _is_installed(beside) else [environment]))
+    parent, environment = os.path.dirname(HERE), sysconfig.get_path("purelib")
+    return list(dict.fromkeys([parent, environment] if _is_installed(parent) else [environment]))
 
 
 def is_copy(path: str) -> bool:
@@ -60,10 +60,10 @@ def leftovers() -> list[str]:
     """
     inside = [os.path.join(HERE, part) for part in PARTS]
     found = [path for path in inside if os.path.isdir(path) and any(name != "__pycache__" for name in os.listdir(path))]
-    beside = os.path.dirname(HERE)
-    records = [name for name in os.listdir(beside) if name.startswith("zae_engine-") and name.endswith(".dist-info")]
+    parent = os.path.dirname(HERE)
+    records = [name for name in os.listdir(parent) if name.startswith("zae_engine-") and name.endswith(".dist-info")]
     if len(records) > 1:
-        found += [os.path.join(beside, name) for name in records if name == f"zae_engine-{VERSION}.dist-info"]
+        found += [os.path.join(parent, name) for name in records if name == f"zae_engine-{VERSION}.dist-info"]
     return found
 
 

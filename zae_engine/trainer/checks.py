@@ -71,7 +71,7 @@ def loader(value: Any, name: str, n_epoch: int = 1) -> None:
 
 
 def _is_used_up_after_one_epoch(value: Any) -> bool:
-    """Whether an iterator certainly gives no batches in a second epoch; a hand-written one may start again."""
+    """Whether an iterator certainly yields no batches in a second epoch. An iterator of a Python class may restart."""
     if not isinstance(value, Iterator):
         return False
     is_written_in_python = inspect.isfunction(type(value).__iter__)
@@ -85,7 +85,7 @@ def require_model(trainer: TrainerProtocol) -> None:
 
 
 def check_optimizer_is_used(trainer: TrainerProtocol) -> None:
-    """Raise `ValueError` if it is certain that the optimizer changes nothing: nobody else refers to its parameters."""
+    """Raise `ValueError` if the optimizer certainly has no effect: no other object refers to its parameters."""
     optimizer = trainer.optimizer
     if _is_unrelated(trainer) and not _are_held_elsewhere(optimizer):
         raise ValueError(
@@ -98,7 +98,7 @@ _REMEDY = "Build it from the model that the trainer has: {}(trainer.model.parame
 
 
 class UnrelatedOptimizer:
-    """An optimizer of parameters that the trainer does not hold; a port may train them all the same.
+    """An optimizer of parameters outside the trainer, which a step may still use.
 
     Parameters
     ----------
@@ -122,13 +122,13 @@ class UnrelatedOptimizer:
         if self._fingerprint() == self._before:
             warnings.warn(
                 f"The first epoch has changed no parameter: the optimizer ({self._name}) holds none of the model's "
-                f"parameters, and its own have not changed either. {_REMEDY.format(self._name)}",
+                f"parameters, and its parameters have not changed either. {_REMEDY.format(self._name)}",
                 stacklevel=2,
             )
 
 
 def unrelated_optimizer(trainer: TrainerProtocol) -> UnrelatedOptimizer | None:
-    """Return what checks after an epoch whether anything has changed; None for an optimizer of the trainer's parts."""
+    """Return a check for the end of the first epoch; None if the optimizer has parameters of the trainer."""
     return UnrelatedOptimizer(trainer.optimizer, trainer.model) if _is_unrelated(trainer) else None
 
 
@@ -148,7 +148,7 @@ def _optimized_parameters(optimizer: Optimizer) -> list[torch.Tensor]:
 
 
 def _are_held_elsewhere(optimizer: Optimizer) -> bool:
-    """Whether anything but the optimizer refers to one of its parameters."""
+    """Whether any object except the optimizer refers to one of its parameters."""
     alone = _reference_counts([{"params": [torch.zeros(())]}])[0]
     in_state = [parameter in optimizer.state for parameter in _optimized_parameters(optimizer)]
     counts = _reference_counts(optimizer.param_groups)

@@ -1,4 +1,4 @@
-"""Bad input gets a clear error, as early as it can be known."""
+"""Checks: invalid arguments raise a clear error before they have an effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history: a record an epoch over all runs, and the loss of every step."""
+"""History: a record for each epoch over all runs, and the loss of every step."""
 
 import copy
 import json

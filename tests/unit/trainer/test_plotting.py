@@ -1,4 +1,4 @@
-"""Pictures of a history: what is on them."""
+"""Plotting: the panels, curves and labels of a figure, and the line of text."""
 
 import math
 

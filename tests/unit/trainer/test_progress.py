@@ -1,3 +1,5 @@
+"""Progress: the counts of steps and epochs."""
+
 from zae_engine.trainer import ProgressChecker
 
 

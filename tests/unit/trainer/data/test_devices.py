@@ -1,4 +1,4 @@
-"""Moving nested values to a device that is not the CPU; torch's meta device stands in for an accelerator."""
+"""Devices: nested values move to another device than the CPU; torch's meta device represents an accelerator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One log of the logs of all ranks."""
+"""Log merging: the log of all ranks equals the log of one process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from zae_engine.trainer.distributed.log_merging import BatchShare, LogTracker, m
 
 
 def log_of(shares, **log):
-    ledger = LogTracker()
+    tracker = LogTracker()
     for position, share in enumerate(shares):
-        ledger.share = share
+        tracker.share = share
         for key, values in log.items():
             if position < len(values):
-                ledger.record(key)
-    return ledger.entries_with_shares(log)
+                tracker.record(key)
+    return tracker.entries_with_shares(log)
 
 
 def merged(first, second, training=True):
@@ -46,7 +46,7 @@ def test_a_vector_that_has_no_row_a_sample_is_averaged():
     assert merged(first, second)["classes"][0].tolist() == [2.0] * 10
 
 
-def test_what_has_no_mean_is_that_of_the_first_rank():
+def test_a_value_without_a_mean_is_that_of_the_first_rank():
     first = log_of(FULL[:1], name=["a"], none=[None], shapes=[torch.ones(3)])
     second = log_of(FULL[:1], name=["b"], none=[None], shapes=[torch.ones(5)])
     log = merged(first, second)
@@ -54,19 +54,19 @@ def test_what_has_no_mean_is_that_of_the_first_rank():
     assert log["shapes"][0].shape == (3,)
 
 
-def test_a_batch_that_only_keeps_step_is_left_out():
+def test_a_padding_batch_is_left_out():
     first = log_of([BatchShare(0, 0.5), BatchShare(1, 1.0)], loss=[torch.tensor(1.0), torch.tensor(5.0)])
     second = log_of([BatchShare(0, 0.5), BatchShare(1, 0.0)], loss=[torch.tensor(3.0), torch.tensor(9.0)])
     assert [float(value) for value in merged(first, second)["loss"]] == [2.0, 5.0]
 
 
-def test_tests_are_put_in_the_order_of_the_loader():
+def test_entries_of_tests_are_in_the_order_of_the_loader():
     first = log_of([BatchShare(0, 0.5), BatchShare(1, 1.0)], output=["batch 0", "batch 2"])
     second = log_of([BatchShare(0, 0.5), BatchShare(1, 0.0)], output=["batch 1", "batch 0 again"])
     assert merged(first, second, training=False)["output"] == ["batch 0", "batch 1", "batch 2"]
 
 
-def test_a_log_that_was_written_by_other_ways_is_taken_by_position():
+def test_a_log_that_was_not_written_by_logging_is_merged_by_position():
     first, second = (
         LogTracker().entries_with_shares({"loss": [1.0, 2.0]}),
         LogTracker().entries_with_shares({"loss": [3.0, 4.0]}),
@@ -74,7 +74,7 @@ def test_a_log_that_was_written_by_other_ways_is_taken_by_position():
     assert merged(first, second)["loss"] == [2.0, 3.0]
 
 
-def test_a_merged_entry_holds_no_memory_but_its_own():
+def test_a_merged_entry_is_no_view_of_a_stack():
     first, second = (
         log_of([BatchShare(0, 0.5), BatchShare(1, 0.5)], output=list(torch.ones(2, 1000))) for _ in range(2)
     )

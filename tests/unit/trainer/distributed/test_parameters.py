@@ -1,4 +1,4 @@
-"""Finding what a trainer trains, without looking through it at every step."""
+"""Parameters: find what a trainer trains, without searching the trainer at every step."""
 
 import pytest
 import torch
@@ -65,10 +65,10 @@ def test_new_parameters_are_found_at_the_next_step_or_epoch(trainer, change):
     assert {id(p) for p in after} - {id(p) for p in before} == {id(p) for p in layer.parameters()}
 
 
-def test_nothing_is_looked_through_while_nothing_is_new(trainer, monkeypatch):
+def test_the_trainer_is_not_searched_while_nothing_is_new(trainer, monkeypatch):
     trained = TrainableParameters(trainer)
     found = trained()
-    monkeypatch.setattr(TrainableParameters, "_find", lambda self: pytest.fail("looked through the trainer"))
+    monkeypatch.setattr(TrainableParameters, "_find", lambda self: pytest.fail("searched the trainer"))
     trainer.last_loss, trainer.note, trainer.own = torch.zeros(()), "text", 5
     trainer.logging({"loss": torch.zeros(())})
     assert trained(search=False) is found

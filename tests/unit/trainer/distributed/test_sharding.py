@@ -1,4 +1,4 @@
-"""Which rank gets which indices."""
+"""Sharding: the indices and the weight of each rank in each step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from zae_engine.trainer.distributed.sharding import shard_batches
 
 
-def dealt(batches, size, split_rest=True, drop_rest=False):
+def shares_of(batches, size, split_rest=True, drop_rest=False):
     ranks = [shard_batches(batches, rank, size, split_rest, drop_rest) for rank in range(size)]
     return [[(share.weight, indices) for share, indices in steps] for steps in zip(*ranks, strict=True)]
 
@@ -17,36 +17,36 @@ def batches(n, b):
 
 
 def test_a_step_takes_a_batch_for_each_rank_in_order():
-    assert dealt(batches(8, 2), 2) == [[(0.5, [0, 1]), (0.5, [2, 3])], [(0.5, [4, 5]), (0.5, [6, 7])]]
+    assert shares_of(batches(8, 2), 2) == [[(0.5, [0, 1]), (0.5, [2, 3])], [(0.5, [4, 5]), (0.5, [6, 7])]]
 
 
 def test_a_smaller_batch_weighs_less():
-    [*_, last] = dealt(batches(7, 2), 2)
+    [*_, last] = shares_of(batches(7, 2), 2)
     assert last == [(2 / 3, [4, 5]), (1 / 3, [6])]
 
 
-def test_an_incomplete_step_is_shared_out_evenly_in_training():
-    assert dealt(batches(9, 4), 2)[-1] == [(1.0, [8]), (0.0, [8])]
-    assert dealt(batches(12, 4), 2)[-1] == [(0.5, [8, 9]), (0.5, [10, 11])]
-    assert dealt([[0, 1, 2, 3], [4, 5, 6]], 3)[-1] == [(3 / 7, [0, 1, 2]), (2 / 7, [3, 4]), (2 / 7, [5, 6])]
+def test_an_incomplete_step_is_split_evenly_in_training():
+    assert shares_of(batches(9, 4), 2)[-1] == [(1.0, [8]), (0.0, [8])]
+    assert shares_of(batches(12, 4), 2)[-1] == [(0.5, [8, 9]), (0.5, [10, 11])]
+    assert shares_of([[0, 1, 2, 3], [4, 5, 6]], 3)[-1] == [(3 / 7, [0, 1, 2]), (2 / 7, [3, 4]), (2 / 7, [5, 6])]
 
 
 def test_whole_batches_are_kept_in_testing():
-    assert dealt(batches(6, 2), 2, split_rest=False)[-1] == [(1.0, [4, 5]), (0.0, [4, 5])]
+    assert shares_of(batches(6, 2), 2, split_rest=False)[-1] == [(1.0, [4, 5]), (0.0, [4, 5])]
 
 
 def test_the_rest_is_dropped_where_the_loader_drops_its_last():
-    assert len(dealt(batches(6, 2), 2, drop_rest=True)) == 1
+    assert len(shares_of(batches(6, 2), 2, drop_rest=True)) == 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("n", [0, 1, 5, 12, 23])
-def test_each_sample_is_dealt_once_and_the_weights_of_a_step_sum_to_one(size, n):
-    steps = dealt(batches(n, 3), size)
+def test_each_sample_is_used_once_and_the_weights_of_a_step_sum_to_one(size, n):
+    steps = shares_of(batches(n, 3), size)
     used = [index for step in steps for weight, indices in step if weight for index in indices]
     assert sorted(used) == list(range(n))
     assert all(sum(weight for weight, _ in step) == pytest.approx(1) for step in steps)
 
 
-def test_a_loader_that_makes_no_batches_deals_single_indices():
-    assert dealt([3, 1, 2], 2) == [[(0.5, 3), (0.5, 1)], [(1.0, 2), (0.0, 2)]]
+def test_a_loader_without_batches_has_single_indices():
+    assert shares_of([3, 1, 2], 2) == [[(0.5, 3), (0.5, 1)], [(1.0, 2), (0.0, 2)]]

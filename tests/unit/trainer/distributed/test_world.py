@@ -1,4 +1,4 @@
-"""Who takes part: what launchers say in the environment."""
+"""World: the ranks that launchers set in the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def facts(environment):
     return world and (world.rank, world.size, world.local_rank, world.local_size, world.nodes, world.launcher)
 
 
-def test_launchers_are_told_apart():
+def test_launchers_are_distinguished():
     assert facts({**TORCHRUN, "TORCHELASTIC_RUN_ID": "x"}) == (3, 4, 1, 2, 2, "torchrun")
     assert facts(TORCHRUN) == (3, 4, 1, 2, 2, "environment")
     assert facts(SLURM) == (5, 8, 1, 4, 2, "slurm")
@@ -35,6 +35,6 @@ def test_a_process_by_itself_has_no_world(environment):
     assert facts(environment) is None
 
 
-def test_nonsense_is_an_error():
+def test_a_rank_that_is_no_number_is_an_error():
     with pytest.raises(ValueError, match="make no sense"):
         World.from_environment({**TORCHRUN, "RANK": "first"})

@@ -1,4 +1,4 @@
-"""The log of an epoch: a dict of lists, however it is read."""
+"""Epoch log: a dict of lists, in whichever way it is read."""
 
 import copy
 import json
@@ -65,7 +65,7 @@ def test_it_is_a_defaultdict_of_lists(log):
     assert repr(EpochLog()) == repr(defaultdict(list)).replace("defaultdict", "EpochLog")
 
 
-def test_looking_at_keys_and_columns_does_not_fill_it(log):
+def test_reading_keys_and_peeking_does_not_fill_it(log):
     assert list(log) == ["loss"]
     assert list(log.keys()) == ["loss"]
     assert len(peek(log)["loss"]) == 3
@@ -82,7 +82,7 @@ def test_a_list_that_was_read_is_filled_from_then_on(log):
     assert log["other"] == [0.5]
 
 
-def test_clearing_begins_anew_and_leaves_lists_that_were_read_alone(log):
+def test_clearing_does_not_change_lists_that_were_read(log):
     losses = log["loss"]
     log.clear()
     log.add("loss", torch.tensor(9.0))
@@ -106,25 +106,25 @@ def test_written_to_like_a_dict(log, read):
 
 @pytest.mark.parametrize("kind", [EpochLog, lambda: defaultdict(list)])
 @pytest.mark.parametrize("read", [False, True])
-def test_laid_aside_and_taken_back(kind, read):
+def test_a_suspended_log_is_restored(kind, read):
     log = kind()
     replace(log, {"loss": [1, 2]})
     if read:
         log.items()
-    aside = suspend(log)
+    content = suspend(log)
     assert not log
     replace(log, {"between": [0]})
-    resume(log, aside)
+    resume(log, content)
     assert dict(log) == {"loss": [1, 2]}
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_copies_are_logs_of_their_own(log, read):
+def test_copies_are_independent_logs(log, read):
     if read:
         log.items()
-    for twin in (copy.deepcopy(log), pickle.loads(pickle.dumps(log))):
-        assert type(twin) is EpochLog
-        assert twin._was_read is False
-        twin.add("loss", torch.tensor(7.0))
-        assert list(map(float, twin["loss"])) == [0, 1, 2, 7]
+    for copied in (copy.deepcopy(log), pickle.loads(pickle.dumps(log))):
+        assert type(copied) is EpochLog
+        assert copied._was_read is False
+        copied.add("loss", torch.tensor(7.0))
+        assert list(map(float, copied["loss"])) == [0, 1, 2, 7]
     assert list(map(float, log["loss"])) == [0, 1, 2]

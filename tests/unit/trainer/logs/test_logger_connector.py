@@ -1,4 +1,4 @@
-"""Feeding loggers: what they are given, when, and what happens if they fail."""
+"""Logger connector: the values that loggers get, when they get them, and what a failing logger causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means of logs: exact where they decide something, cheap where they are shown."""
+"""Reductions: means of logs are exact for decisions and cheap for displays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ValueBuffer: what comes out is what went in, and what waits takes little memory."""
+"""Value buffer: values come out unchanged, and waiting values take little memory."""
 
 import copy
 import pickle
@@ -46,11 +46,11 @@ def filled(values):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool])
 def test_entries_are_the_values_as_tensors_of_their_own(place, length, dtype):
     values = [torch.tensor(i % 7).to(dtype) for i in range(length)]
-    to_list = filled(value.clone() for value in values).to_list()
-    assert len(to_list) == length
-    assert type(to_list) is list
-    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(values, to_list, strict=True))
-    assert all(entry.untyped_storage().nbytes() == entry.nbytes for entry in to_list)
+    entries = filled(value.clone() for value in values).to_list()
+    assert len(entries) == length
+    assert type(entries) is list
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(values, entries, strict=True))
+    assert all(entry.untyped_storage().nbytes() == entry.nbytes for entry in entries)
 
 
 @pytest.mark.parametrize("length", LENGTHS[1:])
@@ -103,13 +103,13 @@ def test_a_tensor_on_another_device_is_taken_as_it_is_at_that_moment(monkeypatch
     assert list(map(float, buffer.to_list())) == list(range(CHUNK + 10))
 
 
-def test_entries_handed_out_grow_with_the_series(place):
+def test_a_returned_list_grows_with_the_buffer(place):
     buffer = filled(torch.tensor(float(i)) for i in range(5))
-    to_list = buffer.to_list()
+    entries = buffer.to_list()
     buffer.append(detach_copy(torch.tensor(5.0, requires_grad=True)))
-    assert list(map(float, to_list)) == [0, 1, 2, 3, 4, 5]
-    assert buffer.to_list() is to_list
-    assert not to_list[-1].requires_grad
+    assert list(map(float, entries)) == [0, 1, 2, 3, 4, 5]
+    assert buffer.to_list() is entries
+    assert not entries[-1].requires_grad
     assert len(buffer) == 6
     assert len(buffer.read_from(4)) == 2
 

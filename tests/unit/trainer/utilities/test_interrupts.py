@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: what has been trained, logged and counted is always the same steps."""
+"""Interrupts: at any moment of Ctrl-C, weights, logs and counts describe the same steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading state files runs nothing that stands in them."""
+"""Formats: reading a state file runs no code from it."""
 
 from __future__ import annotations
 

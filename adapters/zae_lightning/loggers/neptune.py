@@ -1,4 +1,4 @@
-"""Neptune: a Lightning logger for neptune 1.x, whose own logger in Lightning 2.6 fails, and starting runs in time."""
+"""Neptune: a Lightning logger for neptune 1.x, with which Lightning's own fails, and a start of runs with a timeout."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ class FastTrainer(L.Trainer):
     """An ``L.Trainer`` that returns the same values in less time.
 
     Lightning reads ``strategy`` fifty times a step, each time through two objects, although it never changes. It reads
-    ``training`` a dozen times a step, each time by comparing enumeration members as lower-case strings. This class saves
-    about 4 µs of a step of 250 µs (a linear model on a CPU).
+    ``training`` a dozen times a step, each time by comparing enumeration members as lower-case strings. This class
+    saves about 4 µs of a step of 250 µs (a linear model on a CPU).
     """
 
     @cached_property

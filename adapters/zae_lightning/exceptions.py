@@ -48,7 +48,9 @@ def unwrap_user_exception(error: BaseException | None) -> BaseException | None:
         raises a `ValueError`, since it cannot set a signal handler there.
     """
     if isinstance(error, UserStopIteration):
-        return error.original
+        original, error.__cause__ = error.original, None
+        del error.original  # or the two exceptions would refer to one another
+        return original
     if not isinstance(error, (SystemExit, ValueError)) or not isinstance(error.__context__, KeyboardInterrupt):
         return None
     # Lightning exits from its outermost function, the user within its loops. The innermost frame of all does not

@@ -1,8 +1,8 @@
 """Release: freeing a model with its trainer, although Lightning's trainer is part of reference cycles.
 
-Lightning's trainer and its loops refer to one another, so only the garbage collector frees them, and until it runs they
-keep the model, which on a GPU is memory that a notebook waits for. So a trainer owns a `LightningRun`: when the trainer is
-deleted, this takes the model, the optimizers and the loaders from Lightning's trainer.
+Lightning's trainer and its loops refer to one another, so only the garbage collector frees them. Until it runs they keep
+the model, and with it the memory of a GPU. So a trainer owns a `LightningRun`: when the trainer is deleted, this takes the
+model, the optimizers and the loaders from Lightning's trainer.
 """
 
 from __future__ import annotations
@@ -55,3 +55,6 @@ def release(lightning_trainer: L.Trainer) -> None:
         vars(loop).update(_combined_loader=None, _data_fetcher=None)
         loop._data_source.instance = None
     lightning_trainer._data_connector._datahook_selector = None
+    for callback in lightning_trainer.callbacks:  # type: ignore[attr-defined]
+        for name in ("log", "log_dict"):  # Lightning has set them to methods of the module
+            vars(callback).pop(name, None)

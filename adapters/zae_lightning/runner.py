@@ -153,7 +153,10 @@ def launch(
             if (parameter := next(trainer.model.parameters(), None)) is not None:
                 move_to_device(trainer, parameter.device)
     if launched.failure is not None:
-        raise launched.failure
+        try:
+            raise launched.failure
+        finally:  # or this frame, which the exception refers to, would keep the exception
+            del launched
 
 
 def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arguments: Any) -> L.Trainer:
@@ -253,8 +256,12 @@ class _RunContext:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stack.close()
-        if (original := unwrap_user_exception(error)) is not None:
-            raise original from None
+        original = unwrap_user_exception(error)
+        if original is not None:
+            try:
+                raise original from None
+            finally:  # or this frame, which the exception refers to, would keep the exception and all its frames
+                del original, error, traceback
 
 
 def _restore_device(trainer: TrainerProtocol) -> None:

@@ -7,11 +7,9 @@ import gc
 import signal
 import weakref
 
-import lightning.pytorch as L
 import pytest
-import torch
 import torchmetrics
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from tests.conftest import Classifier
@@ -29,7 +27,7 @@ class OwnEpochs(Classifier):
 
 
 class Failing(Classifier):
-    error: BaseException = ArithmeticError("in a step")
+    error: type[BaseException] = ArithmeticError
 
     def train_step(self, batch):
         if self.progress_checker.get_step() > 2:
@@ -38,7 +36,7 @@ class Failing(Classifier):
 
 
 class Stopping(Failing):
-    error = StopIteration("in a step")
+    error = StopIteration
 
 
 class Interrupted(Classifier):
@@ -57,6 +55,11 @@ def run(trainer, loader):
     trainer.run(2, loader, loader)
 
 
+def run_without_predictions(trainer, loader):
+    with pytest.warns(UserWarning, match='returned no "preds"'):
+        run(trainer, loader)
+
+
 def run_twice_and_look(trainer, loader):
     trainer.run(1, loader)
     trainer.run(1, loader, loader)
@@ -64,14 +67,6 @@ def run_twice_and_look(trainer, loader):
     assert trainer.lightning_trainer.optimizers == [trainer.optimizer]
     assert list(trainer.log_train["loss"]) == []
     assert trainer.history[-1]["epoch"] == 2
-
-
-def train_in_an_own_trainer(trainer, loader):
-    own = L.Trainer(
-        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
-    )
-    own.fit(trainer.lightning_module, loader)
-    gc.collect()
 
 
 SITUATIONS = {
@@ -102,18 +97,16 @@ SITUATIONS = {
         lambda folder: {"callbacks": [EarlyStopping("val_loss"), ModelCheckpoint(folder, monitor="val_loss")]},
         run,
     ),
-    "weight averaging": (Classifier, lambda folder: {"callbacks": StochasticWeightAveraging(0.1)}, run),
     "a logger": (Classifier, lambda folder: {"loggers": CSVLogger(folder)}, run),
     "metrics": (
         Classifier,
         {"metrics": {"acc": torchmetrics.MeanMetric()}},
-        lambda trainer, loader: pytest.warns(UserWarning, run, trainer, loader),
+        run_without_predictions,
     ),
     "a saved state": (Classifier.add_on(StateManagerAddon), lambda folder: {"save_path": folder}, run),
     "bfloat16": (Classifier.add_on(PrecisionMixerAddon), {"precision": "bf16"}, run),
     "two processes": (Classifier.add_on(MultiGPUAddon), {"device": ["cpu", "cpu"]}, run),
     "the generated module": (Classifier, {}, lambda trainer, loader: trainer.lightning_module),
-    "an L.Trainer of the user's own": (Classifier, {}, train_in_an_own_trainer),
 }
 
 

@@ -298,5 +298,5 @@ class BatchHooks:
     def _release_trainer(self) -> None:
         """Reference the trainer weakly from now on: Lightning keeps these hooks, and the trainer keeps Lightning."""
         del self.display, self._contexts
-        self._training = self._validation = None
+        self._training = self._validation = self._outer_display = None
         self.trainer = weakref.proxy(self.trainer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -101,10 +102,11 @@ def shard_loaders(trainer: TrainerProtocol, world: World, *loaders: Any) -> tupl
     if not trainer._zae_state.config.trainer_kwargs.get("use_distributed_sampler", True):
         return loaders
     keeps_step = not _is_ddp(_strategy(trainer))
-    is_training: Iterator[Callable[[], bool]] = chain([lambda: trainer.mode == "train"], repeat(lambda: False))
+    reference = weakref.proxy(trainer)  # a sharded loader is part of a reference cycle
+    is_training: Iterator[Callable[[], bool]] = chain([lambda: reference.mode == "train"], repeat(lambda: False))
 
     def epoch() -> int:
-        return trainer.progress_checker.get_epoch() - 1
+        return int(reference.progress_checker.get_epoch()) - 1
 
     sharded = tuple(
         ShardedLoader(loader, world, next(is_training), epoch, keeps_step)

@@ -11,10 +11,14 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
+from .interrupts import blocked_in_new_processes, deferred_interrupt
 from .remote_proxy import apply_call
 from .worker import Task, worker_main
 
 GRACE_SECONDS = 15.0
+"""How long the processes may take to end after one of them has failed."""
+START_GRACE_SECONDS = 5.0
+"""The same after an interrupt before all ranks have connected, when there is nothing to keep."""
 
 
 class ProcessFailed(RuntimeError):
@@ -46,6 +50,7 @@ class ProcessMonitor:
         self.result: bytes | None = None
         self._targets = targets
         self._started: set[int] = set()
+        self._joined: set[int] = set()
         self._failures: list[tuple[float, int, bytes | None, str, str]] = []
         self._failing_targets: set[str] = set()
         self._interrupt: KeyboardInterrupt | None = None
@@ -67,16 +72,17 @@ class ProcessMonitor:
             The context of the start method.
         """
         forks = context.get_start_method() == "fork"
-        for task in tasks:
-            parent_end, worker_end = context.Pipe()
-            # A spawned process receives its task through the connection. If the task were an argument, and the process
-            # died while it imports the script, this process would block on writing the argument.
-            arguments = (worker_end, task if forks else None)
-            process = context.Process(target=worker_main, args=arguments, name=f"zae-engine rank {task.rank}")
-            process.start()
-            worker_end.close()
-            self._processes.append(process)
-            self._connections[parent_end] = task.rank
+        with deferred_interrupt(), blocked_in_new_processes():
+            for task in tasks:
+                parent_end, worker_end = context.Pipe()
+                # A spawned process receives its task through the connection. If the task were an argument, and the
+                # process died while it imports the script, this process would block on writing the argument.
+                arguments = (worker_end, task if forks else None)
+                process = context.Process(target=worker_main, args=arguments, name=f"zae-engine rank {task.rank}")
+                process.start()
+                worker_end.close()
+                self._processes.append(process)
+                self._connections[parent_end] = task.rank
         for connection, task in zip(self._connections, () if forks else tasks, strict=False):
             with suppress(OSError):  # the process has died; `wait` finds the reason
                 connection.send_bytes(pickle.dumps(task))
@@ -91,6 +97,8 @@ class ProcessMonitor:
                     raise
                 self._interrupt = error
                 self._signal(signal.SIGINT)
+                if len(self._joined) < len(self._processes):
+                    self._deadline = time.monotonic() + START_GRACE_SECONDS
                 self._interrupt_message_due = time.monotonic() + GRACE_SECONDS
 
     def _wait_once(self) -> None:
@@ -136,6 +144,8 @@ class ProcessMonitor:
             self._is_collecting, self._deadline = True, None  # without a time limit
         elif kind == "started":
             self._started.add(rank)
+        elif kind == "joined":
+            self._joined.add(rank)
 
     def _close(self, connection: Any) -> None:
         del self._connections[connection]
@@ -171,19 +181,20 @@ class ProcessMonitor:
 
     def end(self) -> None:
         """End the processes that still run, and the processes that they have started."""
-        for process in self._processes:
-            if process.is_alive():
-                self._terminated.add(process.pid)
-                process.terminate()
-        limit = time.monotonic() + 3.0
-        for process in self._processes:
-            process.join(max(0.0, limit - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-            if hasattr(os, "killpg"):
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)  # the processes that load data
+        with deferred_interrupt():
+            for process in self._processes:
+                if process.is_alive():
+                    self._terminated.add(process.pid)
+                    process.terminate()
+            limit = time.monotonic() + 3.0
+            for process in self._processes:
+                process.join(max(0.0, limit - time.monotonic()))
+                if process.is_alive():
+                    process.kill()
+                    process.join()
+                if hasattr(os, "killpg"):
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)  # the processes that load data
 
     def failure(self) -> BaseException | None:
         """Return the exception of the run: for an interrupt, a signal, an exit code or an exception, in this order."""

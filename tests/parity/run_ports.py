@@ -36,7 +36,7 @@ def observe(trainer: Any) -> dict[str, Any]:
         "gradients": [None if p.grad is None else p.grad.to_dense() for p in trainer.model.parameters()],
         "requires_grad": [p.requires_grad for p in trainer.model.parameters()],
         "training flags": [m.training for m in trainer.model.modules()],
-        "optimizer state": state_of(optimizer),
+        "optimizer state": state_dict_of(optimizer),
         "log_train": {k: list(v) for k, v in trainer.log_train.items()},
         "log_test": {k: list(v) for k, v in trainer.log_test.items()},
         "train_metrics": dict(trainer.train_metrics),
@@ -58,7 +58,7 @@ def observe(trainer: Any) -> dict[str, Any]:
     }
 
 
-def state_of(optimizer: Any) -> Any:
+def state_dict_of(optimizer: Any) -> Any:
     """Return the optimizer's state, or None if it can give none, as one that is only partly torch's."""
     try:
         return optimizer.state_dict()

@@ -1,4 +1,4 @@
-"""The project's commands, ``nox -s <name>``: demo, tests, parity, lint, types, bench, kills, scaling, ecosystem."""
+"""The project's commands, ``nox -s <name>``: demo, tests, parity, lint, types, bench, kills, scaling, ecosystem, lowest."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def parity(session: nox.Session) -> None:
     """Compare with zae-engine 0.7.6 only, bit for bit."""
     prepare(session, "tests", extras="[wandb,neptune]")
     python(session, "-m", "pytest", "tests/parity", "-v", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the unit and parity tests on the lowest versions that pyproject.toml allows; needs Python 3.10. By hand."""
+    environment = ENVIRONMENT.parent / "lowest"
+    python = str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    if not Path(python).exists():
+        session.run("python3.10", "-m", "venv", "--clear", str(environment), external=True)
+    needs = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), "tests")
+    install = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", "constraints-lowest.txt")
+    session.run(*install, "-e", ".[wandb,neptune]", *needs, external=True)
+    session.run(python, "-m", "pytest", "-n", "2", "tests/unit", "tests/parity", *session.posargs, external=True)
 
 
 @nox.session

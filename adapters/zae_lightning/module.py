@@ -67,6 +67,7 @@ class AutomaticOptimizationModule(BaseModule):
 
     def teardown(self, stage: str) -> None:
         """End the hooks in the user's ``L.Trainer``; an exception ends them too."""
+            self.model = self.hooks.model  # the user may have set another one
         if self._is_in_external_trainer:
             self._is_in_external_trainer = False
             self.hooks.__exit__(None, None, None)

@@ -182,7 +182,10 @@ class Hooks(Protocol):
 
     @property
     def model(self) -> Any:
-        """The user's model."""
+        """The user's model; a callback may set another one."""
+
+    @model.setter
+    def model(self, value: Any) -> None: ...
 
     @property
     def mode(self) -> str:

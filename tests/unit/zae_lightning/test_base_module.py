@@ -92,3 +92,58 @@ def test_loggers_of_the_users_trainer_receive_every_nth_step(make, loader, tmp_p
 
 def test_tensors_are_scalars():
     assert tensors({"loss": 0.5}) == {"loss": torch.tensor(0.5)}
+
+
+def test_a_module_that_is_set_becomes_the_trainers_model(make):
+    trainer = make()
+    module = trainer.lightning_module
+    module.model = nn.Sequential(module.model)
+    assert trainer.model is module.model
+
+
+def test_a_model_that_the_user_has_set_is_trained_by_a_module_made_before(make, loader):
+    trainer = make()
+    module = trainer.lightning_module
+    trainer.model = nn.Linear(10, 2)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
+    before = trainer.model.weight.detach().clone()
+    own_trainer().fit(module, loader)
+    assert module.model is trainer.model
+    assert not torch.equal(trainer.model.weight, before)
+
+
+def own_trainer():
+    return L.Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
+    )
+
+
+def test_the_example_input_is_the_modules_own_or_the_models(make):
+    module = make(model=Backbone()).lightning_module
+    assert module.example_input_array is None
+    module.model.example_input_array = torch.zeros(3, 10)
+    assert module.example_input_array is module.model.example_input_array
+    module.example_input_array = torch.zeros(5, 10)
+    assert len(module.example_input_array) == 5
+
+
+def test_an_input_of_forward_is_not_unpacked_as_a_batch(make):
+    """Lightning's private name: without a device it is called for examples, with one for batches of a loop."""
+    assert hasattr(L.LightningModule, "_apply_batch_transfer_handler")
+    module = make().lightning_module
+    x = torch.ones(3, 10)
+    assert torch.equal(module._apply_batch_transfer_handler(x), x)
+    rows = module._apply_batch_transfer_handler(x, device=torch.device("cpu"))
+    assert isinstance(rows, tuple)
+    assert len(rows) == 3
+
+
+def test_one_module_serves_several_calls_and_keeps_its_trainer(make, loader, valid_loader):
+    module = make().lightning_module  # nobody else holds the trainer
+    own = own_trainer()
+    own.fit(module, loader, valid_loader)
+    tested = own.test(module, valid_loader, verbose=False)[0]
+    assert set(tested) == {"test_loss"}
+    own.predict(module, valid_loader)
+    own_trainer().fit(module, loader)
+    assert len(module.hooks.trainer.history) == 2

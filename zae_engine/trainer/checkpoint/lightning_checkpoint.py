@@ -37,7 +37,7 @@ def load_checkpoint(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str])
     filename = _resolve_path(trainer, ckpt_path)
     checkpoint = read_checkpoint(filename)
     current = checkpoint.get("current_model_state", checkpoint["state_dict"])  # WeightAveraging adds the former
-    states = {"model": {key.removeprefix("model."): value for key, value in current.items()}}
+    states = {"model": _weights_of_model(current, trainer.callbacks)}
     for part, key in (("optimizer", "optimizer_states"), ("scheduler", "lr_schedulers")):
         if checkpoint.get(key) and hasattr(getattr(trainer, part), "load_state_dict"):
             states[part] = checkpoint[key][0]
@@ -109,6 +109,14 @@ def _resolve_path(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -
 
 def _is_foreign(scheduler: Any, state: Mapping[str, Any]) -> bool:
     """Whether a state belongs to another scheduler, by which a callback replaced the trainer's."""
+def _weights_of_model(weights: Mapping[str, Any], callbacks: Any) -> dict[str, Any]:
+    """Return the model's weights of a checkpoint; the run loads those of modules that its callbacks add."""
+    prefix = "model."
+    is_divided = bool(callbacks) and any(key.startswith(prefix) for key in weights)
+    chosen = {key: value for key, value in weights.items() if key.startswith(prefix) or not is_divided}
+    return {key.removeprefix(prefix): value for key, value in chosen.items()}
+
+
     return not scheduler.state_dict().keys() >= state.keys()
 
 

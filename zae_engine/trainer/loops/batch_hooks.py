@@ -60,20 +60,24 @@ class BatchHooks:
         self._guards_interrupts = True
 
     def __deepcopy__(self, memo: Any) -> Self:
-        """Return the hooks themselves: callbacks that average weights copy the module, but not the trainer."""
+        """Return the hooks themselves: a callback that copies an object with a reference to them copies no trainer."""
         return self
 
     # The trainer, as the module reads it
 
     @property
     def model(self) -> Any:
-        """The user's model."""
+        """The user's model; a callback may set another one, such as a wrapper."""
         return self.trainer.model
 
     @property
     def mode(self) -> str:
         """The trainer's mode."""
         return self.trainer.mode
+    @model.setter
+    def model(self, value: Any) -> None:
+        self.trainer.model = value
+
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
@@ -282,6 +286,7 @@ class BatchHooks:
 
     def __exit__(self, *exception: object) -> None:
         if self._outer_mode is not None:
+        self.results.clear()  # one module serves several calls
             self.trainer.mode = self._outer_mode
         self._contexts.close()
 
@@ -296,7 +301,13 @@ class BatchHooks:
         self._release_trainer()
 
     def _release_trainer(self) -> None:
-        """Reference the trainer weakly from now on: Lightning keeps these hooks, and the trainer keeps Lightning."""
+        """Release what belongs to the run.
+
+        Lightning's trainer of a `run` keeps these hooks, and the trainer keeps that one, so that the reference to the
+        trainer becomes weak. The module for an ``L.Trainer`` of the user's own keeps its trainer alive.
+        """
         del self.display, self._contexts
         self._training = self._validation = self._outer_display = None
-        self.trainer = weakref.proxy(self.trainer)
+        if self._outer_mode is None:
+            self.trainer = weakref.proxy(self.trainer)
+        self._outer_mode = None

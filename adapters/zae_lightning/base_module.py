@@ -35,17 +35,6 @@ class BaseModule(L.LightningModule):
                 raise
             return getattr(modules["model"], name)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the user's model."""
-        return self.model(*args, **kwargs)
-
-    def predict_step(self, batch: Any, *args: Any) -> Any:
-        """Return the "output" of ``test_step``; its whole dict if it has no "output"."""
-        step_dict = self.hooks.test_forward(batch)
-        return step_dict.get("output", step_dict)
-
-    @property
-    def lr(self) -> float:
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "model" and self.hooks.model is not value:
@@ -79,6 +68,17 @@ class BaseModule(L.LightningModule):
             return move_data_to_device(batch, self.device)
         return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
 
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the user's model."""
+        return self.model(*args, **kwargs)
+
+    def predict_step(self, batch: Any, *args: Any) -> Any:
+        """Return the "output" of ``test_step``; its whole dict if it has no "output"."""
+        step_dict = self.hooks.test_forward(batch)
+        return step_dict.get("output", step_dict)
+
+    @property
+    def lr(self) -> float:
         """The learning rate of the optimizer's first parameter group."""
         optimizer = self.hooks.torch_optimizer
         if optimizer is None:

@@ -13,8 +13,8 @@ from .progress import is_fitting
 from .protocol import TrainerProtocol
 
 _MODEL_WEIGHTS = "the weights of the model"  # a value of the format on disk
-
 _ADDED_WEIGHTS = "added_state_dict"  # a key of the format on disk
+
 
 def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     """Return the entries of a checkpoint that callbacks write.
@@ -41,9 +41,9 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     module = lightning_trainer.lightning_module
     weights = module.state_dict()
     checkpoint["state_dict"] = weights
-    for callback in callbacks:
     if added := added_weights(weights):
         checkpoint[_ADDED_WEIGHTS] = added
+    for callback in callbacks:
         callback.on_save_checkpoint(lightning_trainer, module, checkpoint)
     return {key: _MODEL_WEIGHTS if value is weights else value for key, value in checkpoint.items()}
 
@@ -62,12 +62,12 @@ def resume_callbacks(lightning_trainer: L.Trainer, module: L.LightningModule, ch
     """
     complete = {key: module.state_dict() if value == _MODEL_WEIGHTS else value for key, value in checkpoint.items()}
     states = complete.get("callbacks", {})
-    if "state_dict" in complete:
     current = checkpoint.get("current_model_state", checkpoint.get("state_dict"))
     if _ADDED_WEIGHTS in checkpoint:
         load_added_weights(module, checkpoint[_ADDED_WEIGHTS])
     elif isinstance(current, Mapping):
         load_added_weights(module, added_weights(current))
+    if "state_dict" in complete:
         for callback in lightning_trainer.callbacks:  # type: ignore[attr-defined]
             callback.on_load_checkpoint(lightning_trainer, module, complete)
     for callback in lightning_trainer.callbacks:  # type: ignore[attr-defined]

@@ -64,10 +64,10 @@ class AutomaticOptimizationModule(BaseModule):
         if self._loader is None and not self._is_in_external_trainer:
             self._is_in_external_trainer = True
             self.hooks.enter_external_trainer("train" if stage == "fit" else "test")
+            self.model = self.hooks.model  # the user may have set another one
 
     def teardown(self, stage: str) -> None:
         """End the hooks in the user's ``L.Trainer``; an exception ends them too."""
-            self.model = self.hooks.model  # the user may have set another one
         if self._is_in_external_trainer:
             self._is_in_external_trainer = False
             self.hooks.__exit__(None, None, None)

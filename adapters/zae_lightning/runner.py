@@ -52,10 +52,10 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
     progress = trainer._zae_state.records.lightning_progress
     with _RunContext(trainer):
         lightning_trainer = build_trainer(trainer, max_epochs=progress.get("epochs", 0) + n_epoch)
+        previous = _module_of(trainer.lightning_trainer)
         _keep(trainer, lightning_trainer)
         if lightning_trainer.limit_val_batches == 0:
             hooks.valid_loader = valid_loader = None
-        previous = _module_of(trainer.lightning_trainer)
         # With overfit_batches the loaders are in order already; Lightning must not build others from the datasets.
         hide_dataset = bool(trainer._zae_state.config.trainer_kwargs.get("overfit_batches"))
         train, valid = (
@@ -69,7 +69,6 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         tunes_batch_size = bool(_instances(trainer.callbacks, BatchSizeFinder))
         try:
             if tunes_batch_size:  # the batch size finder reads the loader of the module for each size
-        move_added_modules(previous, module)
                 lightning_trainer.fit(module, None, valid if valid is not None else [])
             else:
                 lightning_trainer.fit(module, train, valid)
@@ -94,30 +93,20 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
     """
     with _RunContext(trainer):
         lightning_trainer = build_trainer(trainer)
-        previous = _module_of(trainer.lightning_trainer)
-        if trainer.lightning_trainer is None:
         is_kept = trainer.lightning_trainer is None
         if is_kept:
+        previous = _module_of(trainer.lightning_trainer)
             _keep(trainer, lightning_trainer)
         wrapper = DataLoaderWrapper(loader)
-        module = make_module(hooks, wrapper)
-        move_added_modules(previous, module)
-        lightning_trainer.test(module, wrapper, verbose=False)
-
-
-
-
         try:
             lightning_trainer.test(make_module(hooks, wrapper), wrapper, verbose=False)
         finally:
             wrapper.close()
             if not is_kept:
                 release(lightning_trainer)
-
-
-
 def _module_of(lightning_trainer: L.Trainer | None) -> L.LightningModule | None:
     return None if lightning_trainer is None else lightning_trainer.lightning_module
+
 
 def _keep(trainer: TrainerProtocol, lightning_trainer: L.Trainer) -> None:
     """Make an ``L.Trainer`` that of the latest run, which is released together with the trainer."""

@@ -107,8 +107,6 @@ def _resolve_path(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -
     )
 
 
-def _is_foreign(scheduler: Any, state: Mapping[str, Any]) -> bool:
-    """Whether a state belongs to another scheduler, by which a callback replaced the trainer's."""
 def _weights_of_model(weights: Mapping[str, Any], callbacks: Any) -> dict[str, Any]:
     """Return the model's weights of a checkpoint; the run loads those of modules that its callbacks add."""
     prefix = "model."
@@ -117,6 +115,8 @@ def _weights_of_model(weights: Mapping[str, Any], callbacks: Any) -> dict[str, A
     return {key.removeprefix(prefix): value for key, value in chosen.items()}
 
 
+def _is_foreign(scheduler: Any, state: Mapping[str, Any]) -> bool:
+    """Whether a state belongs to another scheduler, by which a callback replaced the trainer's."""
     return not scheduler.state_dict().keys() >= state.keys()
 
 

@@ -70,14 +70,14 @@ class BatchHooks:
         """The user's model; a callback may set another one, such as a wrapper."""
         return self.trainer.model
 
-    @property
-    def mode(self) -> str:
-        """The trainer's mode."""
-        return self.trainer.mode
     @model.setter
     def model(self, value: Any) -> None:
         self.trainer.model = value
 
+    @property
+    def mode(self) -> str:
+        """The trainer's mode."""
+        return self.trainer.mode
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
@@ -276,6 +276,7 @@ class BatchHooks:
     def enter_external_trainer(self, mode: str) -> None:
         """Begin, in an ``L.Trainer`` of the user's own that runs in this mode; `__exit__` restores the mode."""
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
+        self.results.clear()  # one module serves several calls
         self._guards_interrupts = False  # Lightning restores the signal handler only after this module has ended
         outer_mode = self.trainer.mode
         self.trainer.toggle(mode)
@@ -286,7 +287,6 @@ class BatchHooks:
 
     def __exit__(self, *exception: object) -> None:
         if self._outer_mode is not None:
-        self.results.clear()  # one module serves several calls
             self.trainer.mode = self._outer_mode
         self._contexts.close()
 

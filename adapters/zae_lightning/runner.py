@@ -66,6 +66,7 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         if resumed is not None and train is not None:
             train.skip(*resumed[:2])
         module = make_module(hooks, train, valid)
+        move_added_modules(previous, module)
         tunes_batch_size = bool(_instances(trainer.callbacks, BatchSizeFinder))
         try:
             if tunes_batch_size:  # the batch size finder reads the loader of the module for each size
@@ -93,17 +94,21 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
     """
     with _RunContext(trainer):
         lightning_trainer = build_trainer(trainer)
+        previous = _module_of(trainer.lightning_trainer)
         is_kept = trainer.lightning_trainer is None
         if is_kept:
-        previous = _module_of(trainer.lightning_trainer)
             _keep(trainer, lightning_trainer)
         wrapper = DataLoaderWrapper(loader)
         try:
-            lightning_trainer.test(make_module(hooks, wrapper), wrapper, verbose=False)
+            module = make_module(hooks, wrapper)
+            move_added_modules(previous, module)
+            lightning_trainer.test(module, wrapper, verbose=False)
         finally:
             wrapper.close()
             if not is_kept:
                 release(lightning_trainer)
+
+
 def _module_of(lightning_trainer: L.Trainer | None) -> L.LightningModule | None:
     return None if lightning_trainer is None else lightning_trainer.lightning_module
 

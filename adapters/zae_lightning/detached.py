@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 class DetachedHooks:
     """The hooks of a module that has been copied or pickled.
 
-    Such a copy has the weights and can be called. It has no trainer, since a trainer holds loaders, files and callbacks.
+    Such a copy has the weights and can be called. It has no trainer: a trainer holds loaders, files and callbacks.
     """
 
     loader = valid_loader = batch_size = torch_optimizer = torch_scheduler = None

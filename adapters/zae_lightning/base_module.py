@@ -11,7 +11,10 @@ from lightning.fabric.utilities import move_data_to_device
 
 from .dataloader import DataLoaderWrapper
 from .detached import DetachedHooks
+from .foreign_lightning import class_for_trainer
 from .protocol import Hooks
+
+_TRAINER: Any = L.LightningModule.trainer
 
 
 class BaseModule(L.LightningModule):
@@ -25,6 +28,14 @@ class BaseModule(L.LightningModule):
 
     hooks: Hooks
     _loader: DataLoaderWrapper | None
+
+    def _set_trainer(self, trainer: Any) -> None:
+        cls = class_for_trainer(type(self), trainer)
+        if cls is not type(self):
+            object.__setattr__(self, "__class__", cls)
+        _TRAINER.__set__(self, trainer)
+
+    trainer = property(_TRAINER.fget, _set_trainer, doc="The ``Trainer``, of either of Lightning's packages.")
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -9,6 +9,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
 
 from .added_modules import added_weights, load_added_weights
+from .foreign_lightning import is_instance
 from .progress import is_fitting
 from .protocol import TrainerProtocol
 
@@ -32,7 +33,7 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     dict
         A checkpoint for `resume_callbacks`, with ``"callbacks"`` at least.
     """
-    callbacks = [callback for callback in trainer.callbacks if isinstance(callback, Callback)]
+    callbacks = [callback for callback in trainer.callbacks if is_instance(callback, Callback)]
     states = {callback.state_key: callback.state_dict() for callback in callbacks}
     checkpoint: dict[str, Any] = {"callbacks": {key: state for key, state in states.items() if state}}
     lightning_trainer = trainer.lightning_trainer

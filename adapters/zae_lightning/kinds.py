@@ -6,11 +6,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import Strategy
 
+from .foreign_lightning import is_instance
+
 _KINDS = {Callback: "callback", Logger: "logger", Strategy: "strategy"}
 
 
 def kind_of_object(value: object) -> str | None:
-    """Return the kind of a Lightning object.
+    """Return the kind of a Lightning object, of ``lightning.pytorch`` or of ``pytorch_lightning``.
 
     Parameters
     ----------
@@ -22,4 +24,4 @@ def kind_of_object(value: object) -> str | None:
     {"callback", "logger", "strategy"} or None
         None for other objects.
     """
-    return next((kind for cls, kind in _KINDS.items() if isinstance(value, cls)), None)
+    return next((kind for cls, kind in _KINDS.items() if is_instance(value, cls)), None)

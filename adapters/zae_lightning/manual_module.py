@@ -9,6 +9,7 @@ import torch
 
 from .dataloader import DataLoaderWrapper
 from .exceptions import propagate_stop_iteration
+from .foreign_lightning import module_class
 from .module import AutomaticOptimizationModule
 from .progress import count_step
 from .protocol import Hooks
@@ -32,7 +33,8 @@ def make_module(
         A `ManualOptimizationModule` if the trainer overrides ``run_batch``.
     """
     cls = ManualOptimizationModule if hooks.uses_manual_optimization else AutomaticOptimizationModule
-    return cls(hooks, loader, valid_loader)
+    module: AutomaticOptimizationModule = module_class(cls)(hooks, loader, valid_loader)
+    return module
 
 
 class ManualOptimizationModule(AutomaticOptimizationModule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -17,17 +17,20 @@ from lightning.pytorch.plugins.precision import Precision
 
 from .added_modules import move_added_modules
 from .callbacks import EpochResultsCallback, ProgressBarMetrics
+from .data_fetcher import fetch_on_demand
 from .dataloader import DataLoaderWrapper
 from .device_transfer import move_to_device
-from .exceptions import unwrap_user_exception
+from .exceptions import keep_exception, unwrap_user_exception
+from .foreign_lightning import bridged, check_can_be_bridged, is_instance, trainer_class
 from .launchers.launcher import run_in_processes
 from .launchers.object_paths import named_objects
 from .launchers.results import apply_results
 from .loggers.error_guard import suppress_logger_errors
 from .manual_module import make_module
+from .module import AutomaticOptimizationModule
+from .monitors import deferred_monitors
 from .performance.precision import precision_for
 from .performance.profiler import NullProfiler
-from .performance.trainer import FastTrainer
 from .progress import read_progress, restore_progress
 from .protocol import Hooks, Screen, TrainerProtocol, World
 from .release import LightningRun, release
@@ -50,7 +53,7 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         The data; ``valid_loader`` may be None.
     """
     progress = trainer._zae_state.records.lightning_progress
-    with _RunContext(trainer):
+    with _RunContext(trainer) as context:
         lightning_trainer = build_trainer(trainer, max_epochs=progress.get("epochs", 0) + n_epoch)
         previous = _module_of(trainer.lightning_trainer)
         _keep(trainer, lightning_trainer)
@@ -68,16 +71,13 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         module = make_module(hooks, train, valid)
         move_added_modules(previous, module)
         tunes_batch_size = bool(_instances(trainer.callbacks, BatchSizeFinder))
-        try:
+        context.at_end(_read_progress, trainer, lightning_trainer)
+        context.at_end(_close, module, valid)
+        with deferred_monitors(trainer.callbacks, hooks.monitor_deferral):
             if tunes_batch_size:  # the batch size finder reads the loader of the module for each size
                 lightning_trainer.fit(module, None, valid if valid is not None else [])
             else:
                 lightning_trainer.fit(module, train, valid)
-        finally:
-            for wrapper in (module._loader, valid):
-                if wrapper is not None:
-                    wrapper.close()
-            trainer._zae_state.records.lightning_progress = read_progress(lightning_trainer)
 
 
 def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
@@ -92,21 +92,28 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
     loader : iterable of batches
         The data.
     """
-    with _RunContext(trainer):
+    with _RunContext(trainer) as context:
         lightning_trainer = build_trainer(trainer)
         previous = _module_of(trainer.lightning_trainer)
-        is_kept = trainer.lightning_trainer is None
-        if is_kept:
+        if trainer.lightning_trainer is None:
             _keep(trainer, lightning_trainer)
+        else:
+            context.at_end(release, lightning_trainer)
         wrapper = DataLoaderWrapper(loader)
-        try:
-            module = make_module(hooks, wrapper)
-            move_added_modules(previous, module)
-            lightning_trainer.test(module, wrapper, verbose=False)
-        finally:
+        context.at_end(wrapper.close)
+        module = make_module(hooks, wrapper)
+        move_added_modules(previous, module)
+        lightning_trainer.test(module, wrapper, verbose=False)
+
+
+def _read_progress(trainer: TrainerProtocol, lightning_trainer: L.Trainer) -> None:
+    trainer._zae_state.records.lightning_progress = read_progress(lightning_trainer)
+
+
+def _close(module: AutomaticOptimizationModule, valid: DataLoaderWrapper | None) -> None:
+    for wrapper in (module._loader, valid):
+        if wrapper is not None:
             wrapper.close()
-            if not is_kept:
-                release(lightning_trainer)
 
 
 def _module_of(lightning_trainer: L.Trainer | None) -> L.LightningModule | None:
@@ -155,18 +162,24 @@ def launch(
     with suppress_lightning_output():
         launched = run_in_processes(trainer, worlds, screen, function, args, kwargs)
         if launched.result is not None:
-            metrics = apply_results(trainer, objects, launched.result)
-            lightning_trainer = build_trainer(trainer, world=worlds[0])
-            restore_progress(lightning_trainer, trainer._zae_state.records.lightning_progress)
-            lightning_trainer.callback_metrics.update(metrics)
-            _keep(trainer, lightning_trainer)
-            if (parameter := next(trainer.model.parameters(), None)) is not None:
-                move_to_device(trainer, parameter.device)
+            with keep_exception(launched.failure):
+                _apply(trainer, worlds, objects, launched.result)
     if launched.failure is not None:
         try:
             raise launched.failure
         finally:  # or this frame, which the exception refers to, would keep the exception
             del launched
+
+
+def _apply(trainer: TrainerProtocol, worlds: Sequence[World], objects: Any, result: Any) -> None:
+    """Give the trainer what rank 0 has sent, and an ``L.Trainer`` with the counts of the run."""
+    metrics = apply_results(trainer, objects, result)
+    lightning_trainer = build_trainer(trainer, world=worlds[0])
+    restore_progress(lightning_trainer, trainer._zae_state.records.lightning_progress)
+    lightning_trainer.callback_metrics.update(metrics)
+    _keep(trainer, lightning_trainer)
+    if (parameter := next(trainer.model.parameters(), None)) is not None:
+        move_to_device(trainer, parameter.device)
 
 
 def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arguments: Any) -> L.Trainer:
@@ -187,7 +200,7 @@ def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arg
         It runs on the trainer's device, has its callbacks and loggers, prints nothing and writes no checkpoints.
     """
     config = trainer._zae_state.config
-    if isinstance(trainer.callbacks, list):  # otherwise the user has replaced the attribute
+    if isinstance(trainer.callbacks, list):  # otherwise a subclass uses the name for something else
         factories, config.callback_factories = config.callback_factories, []
         trainer.callbacks += [factory(trainer) for factory in factories]
     callbacks, loggers = _instances(trainer.callbacks, Callback), _instances(trainer.loggers, Logger)
@@ -204,14 +217,20 @@ def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arg
         given.pop("strategy", trainer._zae_strategy),
     )
     plugins = [*placement.pop("plugins"), *_as_list(given.pop("plugins", None))]
+    check_can_be_bridged(given.get("strategy"), placement.get("strategy"), *plugins, *callbacks)
     if "precision" not in given and not _instances(plugins, Precision):
         plugins.append(precision_for(config.precision))
-    return FastTrainer(
-        **{**given, **placement, **arguments},
-        plugins=plugins,
-        callbacks=[*_adapter_callbacks(callbacks, given), *callbacks],
-        logger=loggers or False,
-    )
+    objects = [*callbacks, *loggers]
+    make = trainer_class(objects)
+    with bridged(objects):
+        lightning_trainer = make(
+            **{**given, **placement, **arguments},
+            plugins=plugins,
+            callbacks=[*_adapter_callbacks(callbacks, given), *callbacks],
+            logger=loggers or False,
+        )
+    fetch_on_demand(lightning_trainer)
+    return lightning_trainer
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,23 +254,24 @@ def _adapter_callbacks(others: list[Any], given: Mapping[str, Any]) -> list[Call
 
 
 def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+    is_container = isinstance(value, Iterable) and not isinstance(value, str)
+    return [] if value is None else list(value) if is_container else [value]
 
 
 def _instances(values: Any, kind: type) -> list[Any]:
-    return [value for value in values if isinstance(value, kind)] if isinstance(values, list) else []
+    return [value for value in values if is_instance(value, kind)] if isinstance(values, list) else []
 
 
 class _RunContext:
     """Suppresses Lightning's output during a run; afterwards restores device, grad mode and SIGINT handler.
 
-    An exception of the user leaves the context unchanged by Lightning.
+    An exception of the user leaves the context unchanged by Lightning, and by a failure of what ends the run.
     """
 
     def __init__(self, trainer: TrainerProtocol) -> None:
         self._trainer = trainer
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _RunContext:
         self._stack = ExitStack()
         self._stack.callback(_restore_device, self._trainer)
         self._stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
@@ -260,18 +280,25 @@ class _RunContext:
             self._stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         self._stack.enter_context(suppress_lightning_output())
         loggers = _instances(self._trainer.loggers, Logger)
+        self._stack.enter_context(bridged([*_instances(self._trainer.callbacks, Callback), *loggers]))
         self._stack.enter_context(
             suppress_logger_errors(loggers, self._trainer._zae_state.records.logger_connector.warn_once)
         )
+        return self
+
+    def at_end(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function when the context ends, before those that were given earlier, and whatever they raise."""
+        self._stack.callback(function, *args)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._stack.close()
         original = unwrap_user_exception(error)
-        if original is not None:
-            try:
+        try:
+            with keep_exception(original if original is not None else error):
+                self._stack.close()
+            if original is not None:
                 raise original from None
-            finally:  # or this frame, which the exception refers to, would keep the exception and all its frames
-                del original, error, traceback
+        finally:  # or this frame, which the exception refers to, would keep the exception and all its frames
+            del original, error, traceback
 
 
 def _restore_device(trainer: TrainerProtocol) -> None:

@@ -87,8 +87,8 @@ class Trainer(ABC):
         Whether the scheduler steps after every batch instead of every epoch, by default False.
     gradient_clip : float, optional
         The norm that gradients are clipped to; 0, the default, for no clipping.
-    callbacks, loggers : Lightning callback or logger, or list of these, optional
-        Those of every run; appended to the lists of the same names.
+    callbacks, loggers : Lightning callback or logger, or any container of these, optional
+        Those of every run, of ``lightning.pytorch`` or ``pytorch_lightning``; appended to the lists of the same names.
     metrics : mapping of str to torchmetrics.Metric, or torchmetrics.MetricCollection, optional
         Computed over each epoch, separately for training and testing, from the ``"preds"`` and ``"target"`` that the
         steps return (see `metric_inputs`), into ``train_metrics`` and ``test_metrics``.
@@ -196,8 +196,8 @@ class Trainer(ABC):
         self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: LightningTrainer | None = None
-        self.callbacks: Any = checks.parts(getattr(self, "callbacks", []), callbacks)  # a subclass may use
-        self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers)  # these names for its own
+        self.callbacks: Any = checks.parts(getattr(self, "callbacks", []), callbacks, "callback")  # a subclass may
+        self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers, "logger")  # use these names itself
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out Lightning's trainer, which cannot be pickled; the state holds its counts."""
@@ -275,6 +275,7 @@ class Trainer(ABC):
             return
         n_epoch = checks.epoch_count(n_epoch)
         checks.require_model(self)
+        checks.lightning_objects(self)
         checks.loader(loader, "loader", n_epoch)
         if valid_loader is not None:
             checks.loader(valid_loader, "valid_loader", n_epoch)
@@ -316,6 +317,7 @@ class Trainer(ABC):
             Passed on to `run_batch` and the scheduler's ``step``.
         """
         checks.require_model(self)
+        checks.lightning_objects(self)
         checks.loader(loader, "loader")
         if multi_process.should_launch(self):
             runner.launch(self, Trainer.run_epoch, loader, **kwargs)

@@ -19,6 +19,8 @@ from .._errors import ContractError
 from ._protocol import TrainerProtocol
 from .distributed.parameters import held_values
 from .optim import is_torch_optimizer
+from .overrides import defines_attribute
+from .utilities.lightning_kinds import to_list
 
 MODES = ("train", "test")
 _SET_BY_TRAINER = {
@@ -193,23 +195,45 @@ def lightning_arguments(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def parts(own: Any, given: Any) -> Any:
+def parts(own: Any, given: Any, kind: str) -> Any:
     """Return a list of callbacks or loggers, followed by the user's argument: one object, or several.
 
     Raises
     ------
     TypeError
-        If the argument contains a class, or ``own`` is not a list.
+        If the argument contains something else, or ``own`` is not a list.
     """
     if given is None:
         return own
-    given = list(given) if isinstance(given, (list, tuple)) else [given]
-    classes = [value for value in given if isinstance(value, type)]
-    if classes:
-        raise TypeError(f"{classes[0].__name__} is a class; give an instance of it, {classes[0].__name__}(...).")
+    given = to_list(given, kind)
     if not isinstance(own, list):
-        raise TypeError(f"The subclass has {own!r} in place of the list of callbacks or loggers.")
+        raise TypeError(f"The subclass has {own!r} in place of the list of {kind}s.")
     return own + given
+
+
+def lightning_objects(trainer: TrainerProtocol) -> None:
+    """Replace the containers that the user has set as ``callbacks`` and ``loggers`` by lists.
+
+    A subclass that uses one of these names for something else keeps its value.
+
+    Raises
+    ------
+    TypeError
+        If something is no callback, or no logger. The message names it.
+    """
+    for name in ("callbacks", "loggers"):
+        value = getattr(trainer, name)
+        if value is None or (type(value) is list and not value):
+            continue
+        items = list(value) if isinstance(value, Iterator) else value
+        try:
+            objects = to_list(items, name[:-1])
+        except TypeError:
+            if not defines_attribute(type(trainer), name):
+                raise
+            objects = items
+        if type(value) is not list:
+            setattr(trainer, name, objects)
 
 
 def has_no_lazy_parameters(trainer: TrainerProtocol) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils.data import DataLoader, Dataset
 
+from ..foreign_lightning import is_instance
 from ..protocol import TrainerProtocol
 from .serialization import CODE_TYPES, attributes_of, children_of
 
@@ -83,7 +84,7 @@ def object_state(value: Any) -> Any:
         return ("optimizer", (dict(value.state), [dict(group) for group in value.param_groups]))
     if isinstance(value, torch.Generator):
         return ("generator", value.get_state())
-    if _is_stateful(value) and not isinstance(value, Callback):  # whose state_dict contains only a part of its state
+    if _is_stateful(value) and not is_instance(value, Callback):  # whose state_dict contains only a part of its state
         return ("state", value.state_dict())
     return None
 
@@ -95,7 +96,7 @@ def extra_attributes(value: Any) -> dict[str, Any]:
         in_state = _MODULE_ATTRIBUTES
     elif isinstance(value, torch.optim.Optimizer):
         in_state = frozenset(("state", "param_groups", "defaults"))
-    elif not _is_plain(value) or (_is_stateful(value) and not isinstance(value, Callback)):
+    elif not _is_plain(value) or (_is_stateful(value) and not is_instance(value, Callback)):
         return {}
     return {key: part for key, part in attributes_of(value).items() if key not in in_state}
 

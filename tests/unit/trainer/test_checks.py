@@ -247,3 +247,35 @@ def test_a_test_step_without_loss_warns_once_and_spares_the_plateau_scheduler(ma
     assert len(caught) == 1
     assert trainer.optimizer.param_groups[0]["lr"] == 0.1
     assert trainer.loss_buffer == torch.inf
+
+
+# Callbacks and loggers
+
+
+@pytest.mark.parametrize("contain", [tuple, iter, lambda parts: parts[0], lambda parts: {"one": parts[0]}])
+def test_containers_that_are_set_on_a_trainer_become_lists(make, loader, contain):
+    from lightning.pytorch.callbacks import Timer
+
+    trainer, timer = make(), Timer()
+    trainer.callbacks = contain([timer])
+    trainer.run(1, loader)
+    trainer.run(1, loader)
+    assert trainer.callbacks == [timer]
+
+
+@pytest.mark.parametrize("run", [lambda t, loader: t.run(1, loader), lambda t, loader: t.run_epoch(loader)])
+@pytest.mark.parametrize("name", ["callbacks", "loggers"])
+def test_what_is_no_callback_or_logger_is_named_when_something_runs(make, loader, name, run):
+    trainer = make()
+    getattr(trainer, name).append(42)
+    with pytest.raises(TypeError, match=rf"42 \(of type int\) is no Lightning {name[:-1]}"):
+        run(trainer, loader)
+
+
+def test_a_batch_by_itself_is_logged_to_loggers_in_any_container(make, loader, tmp_path):
+    from lightning.pytorch.loggers import CSVLogger
+
+    trainer, logger = make(), CSVLogger(tmp_path)
+    trainer.loggers = (logger,)
+    trainer.run_batch(next(iter(loader)))
+    assert [row["loss"] for row in logger.experiment.metrics] == [trainer.log_train["loss"][0].item()]

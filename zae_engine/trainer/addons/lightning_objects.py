@@ -24,7 +24,8 @@ def with_lightning_object(base_cls: type, value: Any) -> type | None:
     type or None
         A subclass; None if ``value`` is none of these.
     """
-    if isinstance(value, type) or not any(name in sys.modules for name in ("lightning.pytorch", "lightning")):
+    packages = ("lightning.pytorch", "lightning", "pytorch_lightning")
+    if isinstance(value, type) or not any(name in sys.modules for name in packages):
         return None
     with guarded_import("zae_lightning"):
         from zae_lightning import kind_of_object

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import checks
 from .._protocol import TrainerProtocol
 from ..distributed.world import is_rank_zero
 from ..logs.logger_connector import hyperparameters
@@ -35,9 +36,10 @@ def log_train_step(trainer: TrainerProtocol, step_dict: Mapping[Any, Any]) -> No
     state = trainer._zae_state
     connector = state.records.logger_connector
     connector.count_step()
+    if trainer.loggers and not state.run.depth:
+        checks.lightning_objects(trainer)
+        log_hyperparams(trainer)
     if trainer.loggers and (loggers := active_loggers(trainer)):
-        if not state.run.depth:
-            log_hyperparams(trainer)
         rate = state.batch.update_lr
         lr = learning_rate(trainer.optimizer) if rate is None else rate
         connector.log_step(loggers, step_dict, lr, may_wait=state.run.depth > 0)

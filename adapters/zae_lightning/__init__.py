@@ -16,6 +16,7 @@ from .launchers.monitor import ProcessFailed
 from .launchers.process_group import connect
 from .manual_module import ManualOptimizationModule, make_module
 from .module import AutomaticOptimizationModule
+from .monitors import check_monitors
 from .progress import current_progress
 from .runner import fit, launch, test
 
@@ -25,6 +26,7 @@ __all__ = [
     "ManualOptimizationModule",
     "ProcessFailed",
     "callback_states",
+    "check_monitors",
     "connect",
     "current_progress",
     "fit",

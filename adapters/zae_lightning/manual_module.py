@@ -72,6 +72,8 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         finally:
             if handle is not None:
                 handle.remove()
+        if self.hooks.follows_lightning and self.hooks.mode == "train":
+            self._step_metrics.update(self.trainer, output)
         return dict(output)
 
     def _step_through_lightning(self) -> None:

@@ -16,9 +16,11 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from .base_module import BaseModule, tensors
+from .callbacks.epoch_results import EpochResultsCallback
 from .dataloader import DataLoaderWrapper
 from .exceptions import propagate_stop_iteration
 from .protocol import Hooks
+from .step_metrics import StepMetrics
 
 _NONE_BATCH = object()  # a batch that unpacks to None, such as [None]; Lightning skips a batch that is None itself
 
@@ -40,6 +42,7 @@ class AutomaticOptimizationModule(BaseModule):
         self.model = hooks.model
         self._loader, self._valid_loader = loader, valid_loader
         self._step: Mapping[str, Any] | None = None
+        self._step_metrics = StepMetrics()
         self._optimizer: Any = None
         self._schedulers: list[Any] = []
         self._is_test_finished = self._is_tuning = self._is_in_external_trainer = False
@@ -64,12 +67,20 @@ class AutomaticOptimizationModule(BaseModule):
         if self._loader is None and not self._is_in_external_trainer:
             self._is_in_external_trainer = True
             self.hooks.enter_external_trainer("train" if stage == "fit" else "test")
+            self.trainer.callbacks = [EpochResultsCallback(), *self.trainer.callbacks]
             self.model = self.hooks.model  # the user may have set another one
+
+    @property
+    def is_in_external_trainer(self) -> bool:
+        """Whether the user's ``L.Trainer`` runs the module."""
+        return self._is_in_external_trainer
 
     def teardown(self, stage: str) -> None:
         """End the hooks in the user's ``L.Trainer``; an exception ends them too."""
         if self._is_in_external_trainer:
             self._is_in_external_trainer = False
+            others = [part for part in self.trainer.callbacks if not isinstance(part, EpochResultsCallback)]
+            self.trainer.callbacks = others
             self.hooks.__exit__(None, None, None)
 
     def configure_callbacks(self) -> list[Any]:
@@ -163,6 +174,8 @@ class AutomaticOptimizationModule(BaseModule):
             return None
         first_to_accumulate = batch_idx % self.trainer.accumulate_grad_batches == 0
         self._step = self.hooks.train_forward(batch, zero_grad=first_to_accumulate)
+        if self.hooks.follows_lightning:
+            self._step_metrics.update(self.trainer, self._step)
         output = dict(self._step)
         if scale != 1.0:
             output["loss"] = output["loss"] * scale
@@ -279,7 +292,7 @@ class AutomaticOptimizationModule(BaseModule):
 
     def _update_callback_metrics(self, at_end: bool = True) -> None:
         """Write the results of the epochs into ``callback_metrics``."""
-        values = tensors(self.hooks.results)
+        values = tensors(self._step_metrics.without_latest(self.hooks.results))
         self.trainer.callback_metrics.update(values)
         if self._loader is None and at_end:  # the user's L.Trainer has loggers, and returns the logged values
             self.log_dict(values)
@@ -288,6 +301,7 @@ class AutomaticOptimizationModule(BaseModule):
         """Finish the training phase of an epoch: called before other callbacks read its results, and after them."""
         self._run_remaining_batches(self._loader)
         self.hooks.finish_training()
+        self._step_metrics.clear()
         self._update_callback_metrics(at_end=False)
 
     @propagate_stop_iteration
@@ -314,6 +328,7 @@ class AutomaticOptimizationModule(BaseModule):
         if not self._is_tuning:
             self._run_remaining_batches(self._loader)
             self.hooks.finish_epoch()
+            self._step_metrics.clear()
             self._update_callback_metrics()
 
     @propagate_stop_iteration
@@ -322,7 +337,7 @@ class AutomaticOptimizationModule(BaseModule):
         if not self._is_test_finished:
             self._is_test_finished = True
             self._with_outer_grad_mode(self._run_remaining_batches, self._loader)
-            self._with_outer_grad_mode(self.hooks.finish_epoch)
+            self._with_outer_grad_mode(self.hooks.finish_epoch, self.trainer.state.fn == "validate")
             self._update_callback_metrics()
 
     def _run_remaining_batches(self, loader: DataLoaderWrapper | None) -> None:

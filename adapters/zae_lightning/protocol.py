@@ -192,8 +192,16 @@ class Hooks(Protocol):
         """The trainer's current mode, ``"train"`` or ``"test"``."""
 
     @property
+    def monitor_deferral(self) -> str:
+        """Which callbacks with a monitor wait at the end of an epoch; see `zae_lightning.monitors`."""
+
+    @property
     def grad_enabled(self) -> bool:
         """Whether gradients were enabled when the run started."""
+
+    @property
+    def follows_lightning(self) -> bool:
+        """Whether a Lightning part is in play, so that modes, gradients, schedulers and metrics are Lightning's."""
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
@@ -304,5 +312,5 @@ class Hooks(Protocol):
     def finish_validation(self) -> None:
         """Finish the validation phase."""
 
-    def finish_epoch(self) -> None:
-        """Finish the epoch."""
+    def finish_epoch(self, is_validation: bool = False) -> None:
+        """Finish the epoch; a validation's results have the names of validations too."""

@@ -29,6 +29,7 @@ from .loggers.error_guard import suppress_logger_errors
 from .manual_module import make_module
 from .module import AutomaticOptimizationModule
 from .monitors import deferred_monitors
+from .monitors import deferred_monitors
 from .performance.precision import precision_for
 from .performance.profiler import NullProfiler
 from .progress import read_progress, restore_progress

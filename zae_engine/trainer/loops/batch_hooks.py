@@ -24,6 +24,7 @@ from ..optim import clip_gradients, is_torch_optimizer, learning_rate
 from ..overrides import is_overridden
 from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
+from .lightning_parts import has_lightning_parts
 from .loggers import log_hyperparams, save_loggers
 from .phase import Phase
 
@@ -47,6 +48,7 @@ class BatchHooks:
     display: RunDisplay
     _training: Phase | None = None
     _validation: Phase | None = None
+    monitor_deferral: str = "none"
 
     def __init__(self, trainer: TrainerProtocol, loader: Any, kwargs: Mapping[str, Any]) -> None:
         self.trainer = trainer
@@ -58,6 +60,7 @@ class BatchHooks:
         self._outer_display = trainer._zae_state.run.display  # of the run that contains this epoch
         self._outer_mode: str | None = None  # of a trainer within an ``L.Trainer`` of the user's own
         self._guards_interrupts = True
+        self._follows_lightning = has_lightning_parts(trainer)
 
     def __deepcopy__(self, memo: Any) -> Self:
         """Return the hooks themselves: a callback that copies an object with a reference to them copies no trainer."""
@@ -78,6 +81,11 @@ class BatchHooks:
     def mode(self) -> str:
         """The trainer's mode."""
         return self.trainer.mode
+
+    @property
+    def follows_lightning(self) -> bool:
+        """Whether a Lightning part is in play; see `has_lightning_parts`. An ``L.Trainer`` of the user's is one."""
+        return self._follows_lightning
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
@@ -278,6 +286,7 @@ class BatchHooks:
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
         self.results.clear()  # one module serves several calls
         self._guards_interrupts = False  # Lightning restores the signal handler only after this module has ended
+        self._follows_lightning = True
         outer_mode = self.trainer.mode
         self.trainer.toggle(mode)
         if mode == "train":

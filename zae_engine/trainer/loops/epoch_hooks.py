@@ -12,6 +12,11 @@ from .phase import Phase
 class EpochHooks(BatchHooks):
     """One phase in the trainer's present mode; there is no validation and nothing to resume."""
 
+    @property
+    def monitor_deferral(self) -> str:  # type: ignore[override]
+        """Which callbacks with a monitor wait: there is no validation here, but there may be one in the run."""
+        return "missing" if self._outer_display is None else "all"
+
     def start_epoch(self) -> None:
         """Start the phase."""
         self._training = Phase(self.trainer, self.display, self.loader)
@@ -23,7 +28,7 @@ class EpochHooks(BatchHooks):
             phase, self._training = self._training, None
             self.results.update(phase.finish())
 
-    def finish_epoch(self) -> None:
+    def finish_epoch(self, is_validation: bool = False) -> None:
         """Finish the phase, if `finish_training` has not."""
         self.finish_training()
 

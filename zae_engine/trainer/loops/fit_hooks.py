@@ -23,10 +23,11 @@ from ..logs.epoch_log import log_of, peek
 from ..logs.reductions import mean
 from ..logs.value_buffer import ValueBuffer
 from ..optim import learning_rate
+from ..utilities.import_guard import guarded_import
 from .batch_hooks import BatchHooks
 from .loggers import log_hyperparams
 from .multi_process import gather_logs, start_log_tracking
-from .phase import Phase, log_results, metrics_of, results_of
+from .phase import Phase, log_results, metrics_of, results_of, results_of_validation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -165,7 +166,7 @@ class FitHooks(BatchHooks):
             return
         trainer = self.trainer
         self._add_results(self._validation.finish())
-        self.results.update({f"val_{key[5:]}": value for key, value in self.results.items() if key[:5] == "test_"})
+        self.results.update(results_of_validation(self.results))
         trainer.toggle(self._mode)
         self._validation, self._validated, self._validated_here = None, True, True
         if self._training is not None and self._training.is_suspended:
@@ -173,9 +174,11 @@ class FitHooks(BatchHooks):
         elif trainer.mode == "train":
             trainer._zae_state.run.epoch_summary = self._epoch_summary()  # for a checkpoint that is written now
 
-    def finish_epoch(self) -> None:
+    def finish_epoch(self, is_validation: bool = False) -> None:
         """Compute the metrics of training if validation has not, and finish the epoch."""
         self.finish_training()
+        if is_validation:  # of `L.Trainer.validate`
+            self.results.update(results_of_validation(self.results))
         self._finish_epoch()
 
     def run_custom_epoch(self) -> None:
@@ -189,7 +192,18 @@ class FitHooks(BatchHooks):
             self._run_custom_phase(self.valid_loader)
             trainer.toggle(self._mode)
             self._validation, self._validated = None, True
+        if trainer.mode == "train" and trainer.lightning_trainer is not None:
+            self._check_monitors()
         self._finish_epoch()
+
+    def _check_monitors(self) -> None:
+        """Let callbacks save and stop by the results of the epoch, which `run_epoch` has not had at its end."""
+        with guarded_import("zae_lightning"):
+            import zae_lightning
+
+        self.trainer._zae_state.run.epoch_summary = self._epoch_summary()  # for a checkpoint that is written now
+        results = self._results_of_epoch
+        zae_lightning.check_monitors(self.trainer, {**results, **results_of_validation(results)})
 
     def _run_custom_phase(self, loader: Any) -> None:
         trainer, connector = self.trainer, self.trainer._zae_state.records.logger_connector

@@ -98,6 +98,11 @@ def results_of(trainer: TrainerProtocol, metrics: Mapping[str, Any]) -> dict[str
     return epoch_results(log_of(trainer), trainer.mode, metrics, left_out)
 
 
+def results_of_validation(results: Mapping[str, float]) -> dict[str, float]:
+    """Return results of test mode under the names of a validation, ``val_loss`` for ``test_loss``."""
+    return {f"val_{key[5:]}": value for key, value in results.items() if key[:5] == "test_"}
+
+
 def log_results(trainer: TrainerProtocol, metrics: Mapping[str, Any]) -> dict[str, float]:
     """Log the results of a finished phase, and return them."""
     results = results_of(trainer, metrics)

@@ -50,6 +50,9 @@ class TrainerProtocol(Protocol):
     def test_step(self, batch: Any) -> dict[str, Any]:
         """Test on a batch."""
 
+    def predict_step(self, batch: Any) -> Any:
+        """Return the output of a batch."""
+
     def run_epoch(self, loader: Any, **kwargs: Any) -> None:
         """Run one epoch."""
 

@@ -21,6 +21,7 @@ from .checkpoint import weights
 from .checkpoint.lightning_checkpoint import load_checkpoint
 from .checkpoint.trainer_state import resume_loaders, set_random_state_of_rank
 from .data import devices
+from .data.batches import call_with_inputs
 from .data.datamodule import is_data_module, loaders_of
 from .data.loaders import is_nonempty, length
 from .display import summary
@@ -30,7 +31,7 @@ from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors
 from .logs.reductions import mean
 from .logs.value_buffer import ValueBuffer, detach_copy, on_cpu
 from .loops import batch as steps
-from .loops import multi_process, runner
+from .loops import evaluation, multi_process, runner
 from .loops.epoch_hooks import EpochHooks
 from .loops.fit_hooks import FitHooks
 from .loops.loggers import log_train_step
@@ -270,7 +271,9 @@ class Trainer(ABC):
             On Ctrl-C. Weights, logs and counts are kept, and `run` can be called again.
         """
         if is_data_module(loader):
-            with loaders_of(loader, valid_loader, "fit" if self.mode == "train" else "test") as loaders:
+            n_epoch = checks.epoch_count(n_epoch)
+            stage = "fit" if self.mode == "train" else "test"
+            with runner.attached_data_module(self, loader), loaders_of(loader, valid_loader, stage) as loaders:
                 self.run(n_epoch, *loaders, ckpt_path=ckpt_path, **kwargs)
             return
         n_epoch = checks.epoch_count(n_epoch)
@@ -381,11 +384,83 @@ class Trainer(ABC):
         mode = self.mode
         self.toggle("test")
         try:
-            with loaders_of(loader, None, "predict") as (loader, _):
+            attached = runner.attached_data_module(self, loader)
+            with attached, loaders_of(loader, None, "predict") as (loader, _):
                 self.run_epoch(loader)
             return self.log_test.get("output", [])
         finally:
             self.toggle(mode)
+
+    def evaluate(self, loader: Any, *, weights: str | None = None) -> dict[str, float]:
+        """Test on a loader and return the results; logs, metrics, counts, history and loggers stay as they are.
+
+        Parameters
+        ----------
+        loader : iterable of batches, or LightningDataModule
+            The data. Neither optimizer nor scheduler is needed.
+        weights : {"best"}, optional
+            ``"best"`` evaluates with the best weights of the buffer; the present weights are restored.
+
+        Returns
+        -------
+        dict of str to float
+            The means of what `test_step` returns, by its keys, and the metrics. As everywhere in zae-engine, a mean is
+            one over batches, so that an incomplete last batch counts as much as the others.
+
+        Raises
+        ------
+        ValueError
+            If ``weights`` is unknown, or there are no best weights.
+        """
+        with loaders_of(loader, None, "test") as (loader, _):
+            return evaluation.evaluate(self, lambda: self.run_epoch(loader), weights)
+
+    def predict(self, data: Any, *, batch_size: int | None = None, weights: str | None = None) -> Any:
+        """Return the outputs of `predict_step`, joined over the batches; the trainer stays as it is.
+
+        The model is in eval mode, without gradients. Labels are not needed.
+
+        Parameters
+        ----------
+        data : iterable of batches, Dataset, torch.Tensor, numpy.ndarray, or one batch
+            A tensor and an array hold a sample in each row. A tuple and a dict are one batch.
+        batch_size : int, optional
+            The rows of a batch, where the data are a dataset, a tensor or an array; by default that of the latest run's
+            loader, or 256.
+        weights : {"best"}, optional
+            ``"best"`` predicts with the best weights of the buffer; the present weights are restored.
+
+        Returns
+        -------
+        object
+            What `predict_step` returns, on the CPU, in the order of the data: tensors and arrays are joined along the
+            first dimension, in dicts and tuples too.
+
+        Raises
+        ------
+        TypeError
+            If the data are none of these.
+        ValueError
+            If ``weights`` is unknown, or there are no best weights.
+        """
+        with loaders_of(data, None, "predict") as (data, _):
+            return evaluation.predict(self, data, batch_size, weights)
+
+    def predict_step(self, batch: Batch) -> Any:
+        """Return the output of a batch; a subclass may override it.
+
+        Parameters
+        ----------
+        batch : dict, tuple or tensor
+            The batch on the device, in eval mode and without gradients. A tensor is not split into rows.
+
+        Returns
+        -------
+        object
+            By default the model's output for the batch if it is a tensor, for the entries that the model's signature
+            names if it is a dict, and for the first element otherwise.
+        """
+        return call_with_inputs(self.model, batch)
 
     @property
     def lightning_module(self) -> AutomaticOptimizationModule:
@@ -605,20 +680,27 @@ class Trainer(ABC):
         self.loss_buffer = cur_loss
         return True
 
-    def save_model(self, filename: str) -> None:
-        """Save the model's state dictionary with `torch.save`; of several processes, only rank 0 does."""
+    def save_model(self, filename: weights.WeightsFile) -> None:
+        """Save the model's state dictionary with `torch.save`; of several processes, only rank 0 does.
+
+        Parameters
+        ----------
+        filename : path or binary file
+            The file.
+        """
         if is_rank_zero(self._zae_state.process.world):
             torch.save(self.model.state_dict(), filename)
 
-    def apply_weights(self, filename: str | None = None, strict: bool = True) -> None:
+    def apply_weights(self, filename: weights.WeightsFile | None = None, strict: bool = True) -> None:
         """Load weights into the model: from a file, or the best weights of the buffer.
 
         As in 0.7.6, a missing file or an empty buffer is reported on stdout and changes nothing.
 
         Parameters
         ----------
-        filename : str, optional
-            A file that `save_model` wrote. It is read with ``weights_only=True``, so loading runs no code.
+        filename : path or binary file, optional
+            A file that `save_model` wrote. It is read with ``weights_only=True``, so loading runs no code. The
+            checksums within a file of `torch.save` are verified first; safetensors files have none.
         strict : bool, optional
             Whether all keys must match, by default True.
         """

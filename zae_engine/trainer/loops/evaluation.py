@@ -1,0 +1,147 @@
+"""Evaluation: predicting and evaluating with a trainer, whose records are afterwards as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from .. import checks
+from .._protocol import TrainerProtocol
+from ..checkpoint.weights import clone_state_dict
+from ..data.batches import batches_of, join_outputs
+from ..logs.epoch_log import resume, suspend
+from ..logs.value_buffer import on_cpu
+from ..utilities.rng import random_state, set_random_state
+from .multi_process import joined_process_group, should_launch
+from .phase import metrics_of, results_of
+from .runner import launch
+
+
+def predict(trainer: TrainerProtocol, data: Any, batch_size: int | None, weights: str | None) -> Any:
+    """Return the joined outputs of ``trainer.predict_step``; see `Trainer.predict`."""
+    checks.require_model(trainer)
+    size = batch_size if batch_size is not None else trainer.batch_size
+    with _mode(trainer, "test"), _weights(trainer, weights):
+        if not should_launch(trainer):
+            return _predict(trainer, data, size)
+        launch(trainer, _predict_and_keep, data, size)
+        return vars(trainer).pop("_zae_outputs")
+
+
+def _predict_and_keep(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> None:
+    """Predict in one of several processes; rank 0 sends its attributes to the process of the user."""
+    trainer._zae_outputs = _predict(trainer, data, batch_size)  # type: ignore[attr-defined]
+
+
+def _predict(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> Any:
+    world = trainer._zae_state.process.world
+    with joined_process_group(trainer):
+        if world is None:
+            return join_outputs([output for _, output in _outputs(trainer, batches_of(data, batch_size), 0, 1)])
+        set_random_state(world.broadcast(random_state()))  # every rank iterates in the same order
+        outputs = list(_outputs(trainer, batches_of(data, batch_size), world.rank, world.size))
+        gathered = [pair for pairs in world.gather(outputs) for pair in pairs]
+        return join_outputs([output for _, output in sorted(gathered, key=lambda pair: pair[0])])
+
+
+def _outputs(trainer: TrainerProtocol, batches: Any, rank: int, size: int) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the output of each batch of a rank."""
+    from lightning_utilities.core.apply_func import apply_to_collection
+
+    with _eval_mode(trainer.model), torch.no_grad():
+        for index, batch in enumerate(batches):
+            if batch is None or index % size != rank:
+                continue
+            with trainer._zae_state.config.precision.forward():
+                output = trainer.predict_step(predict_input(trainer, batch))
+            yield index, apply_to_collection(output, torch.Tensor, on_cpu)
+
+
+def predict_input(trainer: TrainerProtocol, batch: Any) -> Any:
+    """Return a batch on the device as `Trainer.predict_step` receives it: as a step, but a tensor in one piece."""
+    if isinstance(batch, torch.Tensor):
+        return trainer._to_device(batch)
+    if isinstance(batch, dict) and all(isinstance(key, str) for key in batch):
+        return trainer._to_device(**batch)
+    return trainer._to_device(*batch) if isinstance(batch, (tuple, list)) else trainer._to_device(batch)
+
+
+def evaluate(trainer: TrainerProtocol, run_epoch: Callable[[], None], weights: str | None) -> dict[str, float]:
+    """Run a test epoch, and return its results by the names of the steps; see `Trainer.evaluate`."""
+    with _mode(trainer, "test"), _eval_mode(trainer.model), _weights(trainer, weights), _records_restored(trainer):
+        run_epoch()
+        results = results_of(trainer, metrics_of(trainer))
+        return {key.removeprefix("test_"): value for key, value in results.items()}
+
+
+@contextmanager
+def _mode(trainer: TrainerProtocol, mode: str) -> Iterator[None]:
+    before = trainer.mode
+    trainer.toggle(mode)
+    try:
+        yield
+    finally:
+        trainer.toggle(before)
+
+
+@contextmanager
+def _eval_mode(model: Any) -> Iterator[None]:
+    """Switch a model to eval mode within the block, and restore the mode of each of its modules."""
+    modes = [(module, module.training) for module in model.modules()] if isinstance(model, torch.nn.Module) else []
+    if modes:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _weights(trainer: TrainerProtocol, weights: str | None) -> Iterator[None]:
+    """Use the best weights within the block, if ``weights`` says so."""
+    if weights is None:
+        yield
+        return
+    if weights != "best":
+        raise ValueError(f'weights={weights!r} is unknown: accepted are "best", and None for the present weights.')
+    if not trainer.weight_buffer.get("weight"):
+        raise ValueError('weights="best" needs best weights, but no epoch has been better than the start. Run first.')
+    present = clone_state_dict(trainer.model)
+    trainer.model.load_state_dict(trainer.weight_buffer["weight"][-1])
+    try:
+        yield
+    finally:
+        trainer.model.load_state_dict(present)
+
+
+@contextmanager
+def _records_restored(trainer: TrainerProtocol) -> Iterator[None]:
+    """Restore logs, metrics, counts, history and loggers after the block."""
+    records, process = trainer._zae_state.records, trainer._zae_state.process
+    loggers, trainer.loggers = trainer.loggers, [] if isinstance(trainer.loggers, list) else trainer.loggers
+    logs = [(log, suspend(log)) for log in (trainer.log_train, trainer.log_test)]
+    metrics = [(values, dict(values)) for values in (trainer.train_metrics, trainer.test_metrics)]
+    progress, connector = trainer.progress_checker.state_dict(), records.logger_connector.state_dict()
+    n_losses = {mode: len(losses) for mode, losses in records.history.losses.items()}
+    counts = {name: getattr(trainer, name) for name in ("n_data", "n_valid_data", "batch_size", "valid_batch_size")}
+    lightning = trainer.lightning_trainer, process.lightning_run
+    trainer.test_metrics.clear()
+    try:
+        yield
+    finally:
+        trainer.loggers = loggers
+        for log, content in logs:
+            resume(log, content)
+        for values, content in metrics:
+            values.clear()
+            values.update(content)
+        trainer.progress_checker.load_state_dict(progress)
+        records.logger_connector.load_state_dict(connector)
+        for mode, number in n_losses.items():
+            records.history.losses[mode].truncate(number)
+        vars(trainer).update(counts)
+        trainer.lightning_trainer, process.lightning_run = lightning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ class DataLoaderWrapper:
     gradients. Each of these can change the results of a trainer. With the wrapper, ``iter()`` has no effect until the
     first batch is requested. The wrapper pads a loader that ends early with ``None``, which Lightning skips.
     `remaining` continues a loader to its end: batches beyond its length, and the code after its last ``yield``.
+    A loader whose ``state_dict`` fails counts as one without a state.
 
     Parameters
     ----------
@@ -26,6 +28,11 @@ class DataLoaderWrapper:
         The user's loader. The wrapper has its attributes, but not its samplers, on which Lightning calls ``set_epoch``.
     hide_dataset : bool, optional
         Whether to hide ``dataset`` too, so that Lightning does not build another loader from it.
+
+    Attributes
+    ----------
+    is_read_ahead : bool
+        Whether Lightning reads a batch before it has trained the one before; the training loop sets this.
     """
 
     def __init__(self, loader: Any, hide_dataset: bool = False) -> None:
@@ -33,9 +40,10 @@ class DataLoaderWrapper:
         self._hidden = (*_HIDDEN, "dataset") if hide_dataset else _HIDDEN
         self._length = sized_len(loader)
         self._batch_iterator: Iterator[Any] | None = None
-        self._n_yielded = self._n_skipped = 0
-        self._is_exhausted = False
+        self._n_yielded = self._n_skipped = self._n_of_earlier_epoch = 0
+        self._is_exhausted = self.is_read_ahead = False
         self._previous_state: Any = None
+        self._state_error = ""
         self._grad_enabled = torch.is_grad_enabled()
 
     def __iter__(self) -> Iterator[Any]:
@@ -43,8 +51,8 @@ class DataLoaderWrapper:
             return
         self._batch_iterator, self._n_yielded, self._n_skipped = iter(self.loader), self._n_skipped, 0
         while True:
-            if self._length is None and self._is_stateful:
-                self._previous_state = self.loader.state_dict()  # without a length, Lightning prefetches one batch
+            if self.is_read_ahead and self._is_stateful:
+                self._previous_state = self._loader_state()
             if torch.is_grad_enabled() is self._grad_enabled:
                 batch = next(self._batch_iterator, self)  # the wrapper itself marks the end
             else:
@@ -54,19 +62,48 @@ class DataLoaderWrapper:
                 break
             self._n_yielded += 1
             yield batch
+        self._warn_if_used_up()
         if self._length is not None:
             for _ in range(self._n_yielded, self._length):
                 yield None
 
+    def _warn_if_used_up(self) -> None:
+        if self._n_yielded == 0 and self._n_of_earlier_epoch:
+            kind = type(self.loader).__name__
+            warnings.warn(
+                f"The loader ({kind}) gave no batch in this epoch, but {self._n_of_earlier_epoch} in an earlier one; "
+                f"it seems to be used up after one epoch. Give something that starts again with each iter(loader), a "
+                f"torch.utils.data.DataLoader or a list for instance.",
+                stacklevel=2,
+            )
+            self._n_of_earlier_epoch = 0  # one warning a run
+        self._n_of_earlier_epoch = self._n_yielded or self._n_of_earlier_epoch
+
     @property
     def _is_stateful(self) -> bool:
-        return hasattr(self.loader, "state_dict") and hasattr(self.loader, "load_state_dict")
+        has_methods = hasattr(self.loader, "state_dict") and hasattr(self.loader, "load_state_dict")
+        return has_methods and not self._state_error
+
+    def _loader_state(self) -> Any:
+        """Return the loader's state; None, from now on, if its ``state_dict`` fails."""
+        try:
+            return self.loader.state_dict()
+        except Exception as error:
+            self._state_error = f"{type(error).__name__}: {error}"
+            return None
 
     def position(self) -> Any:
-        """Return the loader's state after the current batch; None if the loader has no ``state_dict``."""
-        if not self._is_stateful:
-            return None
-        return self.loader.state_dict() if self._length is not None else self._previous_state
+        """Return the loader's state after the current batch; None if the loader has no ``state_dict`` that works."""
+        position = None
+        if self._is_stateful:
+            position = self._previous_state if self.is_read_ahead else self._loader_state()
+        if self._state_error:
+            warnings.warn(
+                f"{type(self.loader).__name__}.state_dict failed ({self._state_error}), so a state that is saved "
+                f"within an epoch resumes with a whole epoch.",
+                stacklevel=2,
+            )
+        return position
 
     def skip(self, batches: int, are_all: bool) -> None:
         """Count batches that were trained before a resume; the loader, with its state restored, continues after them.
@@ -87,7 +124,9 @@ class DataLoaderWrapper:
     def remaining(self) -> Iterator[Any]:
         """Yield the loader's batches beyond its length, if Lightning has taken all batches before them."""
         if self._batch_iterator is not None and self._n_yielded == self._length:
-            yield from self._batch_iterator
+            # `yield from` would call iter() on the user's iterator, which may start it again.
+            while (batch := next(self._batch_iterator, self)) is not self:
+                yield batch
         self._batch_iterator = None
 
     def close(self) -> None:
@@ -100,6 +139,12 @@ class DataLoaderWrapper:
         return self._length
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("loader", "_hidden") or name in self._hidden:
+        if name.startswith("__") or name in ("loader", "_hidden", "_state_error") or name in self._hidden:
             raise AttributeError(name)
-        return getattr(self.loader, name)
+        value = getattr(self.loader, name)
+        if name in ("state_dict", "load_state_dict"):
+            if not self._is_stateful:
+                raise AttributeError(name)
+            if name == "state_dict":
+                return self._loader_state
+        return value

@@ -77,15 +77,20 @@ class AutomaticOptimizationModule(BaseModule):
 
     def teardown(self, stage: str) -> None:
         """End the hooks in the user's ``L.Trainer``; an exception ends them too."""
+        self._end_hooks(None)
+
+    def _end_hooks(self, error: BaseException | None) -> None:
         if self._is_in_external_trainer:
             self._is_in_external_trainer = False
             others = [part for part in self.trainer.callbacks if not isinstance(part, EpochResultsCallback)]
             self.trainer.callbacks = others
-            self.hooks.__exit__(None, None, None)
+            self.hooks.__exit__(type(error), error, None)
 
     def configure_callbacks(self) -> list[Any]:
         """Return a callback that ends the hooks when an exception ends the user's ``L.Trainer``."""
-        return [LambdaCallback(on_exception=lambda *_: self.teardown("fit"))] if self._loader is None else []
+        return (
+            [LambdaCallback(on_exception=lambda _, __, error: self._end_hooks(error))] if self._loader is None else []
+        )
 
     # The hooks step the user's scheduler when zae-engine does. Lightning receives it for callbacks and checkpoints.
 

@@ -4,11 +4,15 @@ Every run has a new ``L.Trainer``; its ``current_epoch`` and ``global_step`` con
 counts are set through ``fit_loop.load_state_dict``, as Lightning does when it resumes from a checkpoint. This way
 Lightning does not call ``iter()`` on the loader a second time; a second call would draw from the random number
 generator and change all following numbers.
+
+The counts are read from the loops' attributes, since ``fit_loop.state_dict()`` asks the user's loader for its state.
+The attributes are private to Lightning; tests/unit/zae_lightning/test_progress.py fails if they change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
@@ -35,12 +39,12 @@ def read_progress(lightning_trainer: L.Trainer) -> dict[str, int]:
     dict of str to int
         ``"epochs"``, ``"batches"``, ``"steps"`` and ``"logged"``.
     """
-    state = lightning_trainer.fit_loop.state_dict()
+    fit_loop: Any = lightning_trainer.fit_loop
     return {
-        "epochs": state["epoch_progress"]["current"]["completed"],
-        "batches": state[_BATCHES]["total"]["completed"],
+        "epochs": fit_loop.epoch_progress.current.completed,
+        "batches": fit_loop.epoch_loop.batch_progress.total.completed,
         "steps": lightning_trainer.global_step,
-        "logged": state[_EPOCH_LOOP]["_batches_that_stepped"],
+        "logged": fit_loop.epoch_loop._batches_that_stepped,
     }
 
 
@@ -60,17 +64,17 @@ def current_progress(trainer: TrainerProtocol) -> dict[str, int]:
     lightning_trainer = trainer.lightning_trainer
     if lightning_trainer is None or not is_fitting(lightning_trainer):
         return dict(trainer._zae_state.records.lightning_progress)
-    state = lightning_trainer.fit_loop.state_dict()
-    epochs = state["epoch_progress"]["current"]
+    fit_loop: Any = lightning_trainer.fit_loop
+    epochs, batches = fit_loop.epoch_progress.current, fit_loop.epoch_loop.batch_progress.total
     is_ending = trainer._zae_state.run.epoch_summary is not None
-    batches = state[_BATCHES]["total"]
-    is_within_batch = batches["processed"] > batches["completed"]  # Lightning has not yet counted it for the loggers
-    is_validated = is_ending and epochs["processed"] == epochs["completed"]
+    is_within_batch = batches.processed > batches.completed  # Lightning has not yet counted it for the loggers
+    is_validated = is_ending and epochs.processed == epochs.completed
+    progress = read_progress(lightning_trainer)
     return {
-        **read_progress(lightning_trainer),
-        "logged": state[_EPOCH_LOOP]["_batches_that_stepped"] + (is_within_batch or is_validated),
-        "epochs": epochs["completed"] + 1 if is_ending else epochs["processed"],
-        "batches": batches["processed"],
+        **progress,
+        "logged": progress["logged"] + (is_within_batch or is_validated),
+        "epochs": epochs.completed + 1 if is_ending else epochs.processed,
+        "batches": batches.processed,
     }
 
 

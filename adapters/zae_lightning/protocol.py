@@ -237,8 +237,8 @@ class Hooks(Protocol):
     def enter_external_trainer(self, mode: str) -> None:
         """Start a run inside the user's ``L.Trainer``, in this mode."""
 
-    def __exit__(self, *exception: object) -> None:
-        """End the run."""
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """End the run; what fails here does not replace the exception that ends it."""
 
     def resume_mid_epoch(self) -> tuple[int, bool, bool] | None:
         """Resume in the middle of an epoch, if such a state is loaded; otherwise return None.

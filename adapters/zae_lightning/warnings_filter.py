@@ -34,6 +34,8 @@ _WARNINGS = re.compile(
     r"|Your `\w+_dataloader`'s sampler has shuffling enabled"
     r"|The number of training batches \(\d+\) is smaller than the logging interval"
     r"|A `OneCycleLR` scheduler is using 'interval'"
+    r"|You have overridden `\w+` in `LightningModule` but have passed in a"  # the generated module always has
+    r"|Your `IterableDataset` has `__len__` defined"  # torch warns where the length is wrong
     r"|`isinstance\(treespec, LeafSpec\)` is deprecated"  # torch warns of Lightning's code
 )
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
@@ -58,7 +60,8 @@ class _RunPattern:
         return _n_running and _WARNINGS.match(text)
 
 
-_BANNER_FILTER, _PATTERN = _BannerFilter(), _RunPattern()
+_BANNER_FILTER = _BannerFilter()
+_FILTER = ("ignore", _RunPattern(), Warning, None, 0)
 
 
 @contextmanager
@@ -72,13 +75,21 @@ def suppress_lightning_output() -> Iterator[None]:
         _n_running += 1
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_BANNER_FILTER)  # logging adds a filter once
-        filters: list[Any] = warnings.filters  # type: ignore[assignment]
-        if not any(entry[1] is _PATTERN for entry in filters):
-            warnings.filterwarnings("ignore")
-            action, _, category, module, line = filters[0]
-            filters[0] = (action, _PATTERN, category, module, line)
+        _put_first(_FILTER)
     try:
         yield
     finally:
         with _lock:
             _n_running -= 1
+
+
+def _put_first(entry: tuple[Any, ...]) -> None:
+    """Put a filter before all those of the user that do something else than ignore."""
+    # A direct change of the list, unlike filterwarnings, does not make Python forget which warnings it has shown.
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    for other in filters:
+        if other is entry:
+            return
+        if other[0] != "ignore":
+            break
+    filters[:] = [entry, *(other for other in filters if other is not entry)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from .._errors import ContractError
+from .._warnings import ignored_warnings
 
 T = TypeVar("T", bound="SchedulerBase")
 
@@ -89,9 +89,8 @@ class SchedulerChain(SchedulerBase):
         ends = [sum(iters[: i + 1]) for i in range(len(iters))]
         self.next_iters, self.total_iters = ends[:-1], ends[-1]
         self.i_scheduler = 0
-        with warnings.catch_warnings():
-            # The first step of the chain is the second step of its first scheduler, so that torch warns of the order.
-            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        # The first step of the chain is the second step of its first scheduler, so that torch warns of the order.
+        with ignored_warnings("Detected call of `lr_scheduler.step"):
             # SchedulerBase.__init__ is skipped, since a chain has no eta_min.
             lr_scheduler.LRScheduler.__init__(self, optimizer, last_epoch=-1)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.trainer.states import RunningStage
+
+from ..function_copies import with_globals
 
 
 class FastTrainer(L.Trainer):
@@ -33,3 +36,14 @@ class FastTrainer(L.Trainer):
             self.state.stage = RunningStage.TRAINING
         elif self.training:
             self.state.stage = None
+
+    def _run_stage(self) -> Any:
+        """Run without saving and restoring the random states around the sanity check, where there is no such check.
+
+        The states are those of the process, so a run in another thread would draw the same numbers twice. The name is
+        private to Lightning; tests/unit/zae_lightning/performance/test_trainer.py fails if it changes.
+        """
+        return super()._run_stage() if self.num_sanity_val_steps else _run_stage_without_sanity_check(self)
+
+
+_run_stage_without_sanity_check = with_globals(L.Trainer._run_stage, isolate_rng=nullcontext)

@@ -140,6 +140,12 @@ def test_the_position_is_behind_the_batch_that_is_trained():
     without_length = DataLoaderWrapper(Stateful(3))
     iterator = iter(without_length)
     next(iterator)
+    assert without_length.position() == {"position": 1}
+
+    without_length = DataLoaderWrapper(Stateful(3))
+    without_length.is_read_ahead = True
+    iterator = iter(without_length)
+    next(iterator)
     next(iterator)  # Lightning has fetched the second batch while it trains the first
     assert without_length.position() == {"position": 1}
     assert DataLoaderWrapper(Loader(3, 3)).position() is None

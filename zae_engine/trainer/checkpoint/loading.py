@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
+from ..._warnings import ignored_warnings
 from .._protocol import TrainerProtocol
 from . import weights
 from .encoding import decode
@@ -60,8 +60,7 @@ def load(
     state = trainer._zae_state
     summary, pending = state.run.epoch_summary, state.records.pending_restore
     state.run.epoch_summary = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of values that a file cannot hold, but nothing is written here
+    with ignored_warnings(""):  # it warns of values that a file cannot hold, but nothing is written here
         rest_before = None if rest is None else copy.deepcopy(trainer_state_dict(trainer))
     part = "rest"
     try:

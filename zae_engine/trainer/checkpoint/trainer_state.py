@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..._warnings import ignored_warnings
 from .._protocol import TrainerProtocol
 from ..epoch_summary import EpochSummary, finish_epoch
 from ..history import MODES, History
@@ -113,8 +114,8 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
     if summary is not None:
         if summary.better is None:
             summary.better = bool(trainer.check_better(cur_epoch=progress["epoch"] - 1, cur_loss=summary.loss))
-        with warnings.catch_warnings():  # the steps of the loaded optimizer were taken by another object
-            warnings.filterwarnings("ignore", message=r"Detected call of `lr_scheduler\.step\(\)` before")
+        # The steps of the loaded optimizer were taken by another object.
+        with ignored_warnings(r"Detected call of `lr_scheduler\.step\(\)` before"):
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
             finish_epoch(summary, records.history, scheduler, trainer.progress_checker)
 

@@ -22,6 +22,7 @@ from ..distributed.parameters import TrainableParameters
 from ..logs.epoch_results import to_floats
 from ..optim import clip_gradients, is_torch_optimizer, learning_rate
 from ..overrides import is_overridden
+from ..utilities.exceptions import keep_exception
 from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
 from .lightning_parts import has_lightning_parts
@@ -275,6 +276,7 @@ class BatchHooks:
         if self._guards_interrupts:
             self._contexts.enter_context(state.process.interrupts.installed())
         self._contexts.callback(self._close)
+        self._contexts.callback(save_loggers, self.trainer)
         world = state.process.world
         if world is not None and world.log_tracker.is_used:  # an epoch within another one, which continues afterwards
             self._contexts.callback(world.log_tracker.resume, world.log_tracker.pause(cleared=True))
@@ -294,20 +296,22 @@ class BatchHooks:
         self.__enter__()
         self._outer_mode = outer_mode
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._outer_mode is not None:
             self.trainer.mode = self._outer_mode
-        self._contexts.close()
+        try:
+            with keep_exception(error):
+                self._contexts.close()
+        finally:
+            self._release_trainer()
 
     def _make_display(self) -> RunDisplay:
         return self._outer_display or ProgressDisplay(self.trainer)
 
     def _close(self) -> None:
-        save_loggers(self.trainer)
         self.trainer._zae_state.run.depth -= 1
         if self.display is not self._outer_display:
             self.display.close()
-        self._release_trainer()
 
     def _release_trainer(self) -> None:
         """Release what belongs to the run.

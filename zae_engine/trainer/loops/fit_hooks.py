@@ -68,14 +68,14 @@ class FitHooks(BatchHooks):
         log_hyperparams(trainer)  # of a test run too
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         run = self.trainer._zae_state.run
         run.display = self._outer_display
         run.epoch_summary = run.mid_epoch_state = None
         if self._validation is not None:  # an exception has ended the validation
             self.trainer.mode = self._mode
             self._validation = None
-        super().__exit__(*exception)
+        super().__exit__(kind, error, traceback)
 
     def _make_display(self) -> RunDisplay:
         return ProgressDisplay(self.trainer, self._epoch + self.n_epoch)

@@ -11,6 +11,8 @@ from typing import Any
 
 from . import rng
 
+_lock = threading.RLock()
+
 
 @contextmanager
 def guarded_import(package: str) -> Iterator[None]:
@@ -31,15 +33,24 @@ def guarded_import(package: str) -> Iterator[None]:
     >>> with guarded_import("json"):
     ...     import json
     """
-    if package in sys.modules and not getattr(sys.modules[package].__spec__, "_initializing", False):
+    if _is_imported(package):
         yield
         return
-    state = rng.random_state()
-    with _delayed_interrupt():
-        try:
+    with _lock:  # threads that import parts of a circular package at once get some of them half imported
+        if _is_imported(package):
             yield
-        finally:
-            rng.set_random_state(state)
+            return
+        state = rng.random_state()
+        with _delayed_interrupt():
+            try:
+                yield
+            finally:
+                rng.set_random_state(state)
+
+
+def _is_imported(package: str) -> bool:
+    module = sys.modules.get(package)
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
 @contextmanager

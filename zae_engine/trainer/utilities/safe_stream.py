@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -52,12 +53,46 @@ class SafeStream:
                 )
 
 
+class _DiscardedStderr:
+    """Replaces a closed ``sys.stderr`` while at least one run needs one; runs may overlap in threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_runs = 0
+        self._closed: Any = None
+        self._discarded: Any = None
+
+    def enter(self) -> bool:
+        """Replace the stream if it is closed, and return whether this or another run has replaced it."""
+        with self._lock:
+            if not self._n_runs:
+                if sys.stderr is None or not getattr(sys.stderr, "closed", False):
+                    return False
+                self._closed, self._discarded = sys.stderr, open(os.devnull, "w")  # noqa: SIM115
+                sys.stderr = self._discarded
+            self._n_runs += 1
+            return True
+
+    def exit(self) -> None:
+        """Restore the stream after the last run."""
+        with self._lock:
+            self._n_runs -= 1
+            if not self._n_runs:
+                if sys.stderr is self._discarded:
+                    sys.stderr = self._closed
+                self._discarded.close()
+                self._closed = self._discarded = None
+
+
+_discarded_stderr = _DiscardedStderr()
+
+
 @contextlib.contextmanager
 def usable_stderr() -> Iterator[None]:
     """Replace ``sys.stderr`` within the block if it is closed, since every warning would raise `ValueError`."""
-    stream = sys.stderr
-    if stream is None or not getattr(stream, "closed", False):
+    is_replaced = _discarded_stderr.enter()
+    try:
         yield
-        return
-    with open(os.devnull, "w") as discarded, contextlib.redirect_stderr(discarded):
-        yield
+    finally:
+        if is_replaced:
+            _discarded_stderr.exit()

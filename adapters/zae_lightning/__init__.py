@@ -11,6 +11,7 @@ True
 from lightning.pytorch import Trainer as LightningTrainer
 
 from .callback_states import callback_states
+from .datamodule import is_lightning_data_module, overridden_hooks
 from .kinds import kind_of_object
 from .launchers.monitor import ProcessFailed
 from .launchers.process_group import connect
@@ -18,20 +19,23 @@ from .manual_module import ManualOptimizationModule, make_module
 from .module import AutomaticOptimizationModule
 from .monitors import check_monitors
 from .progress import current_progress
-from .runner import fit, launch, test
+from .runner import attached_data_module, fit, launch, test
 
 __all__ = [
     "AutomaticOptimizationModule",
     "LightningTrainer",
     "ManualOptimizationModule",
     "ProcessFailed",
+    "attached_data_module",
     "callback_states",
     "check_monitors",
     "connect",
     "current_progress",
     "fit",
+    "is_lightning_data_module",
     "kind_of_object",
     "launch",
     "make_module",
+    "overridden_hooks",
     "test",
 ]

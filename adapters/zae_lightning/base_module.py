@@ -77,7 +77,14 @@ class BaseModule(L.LightningModule):
         """
         if device is None:
             return move_data_to_device(batch, self.device)
-        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+        batch = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+        trainer: Any = self._trainer
+        if trainer is None or trainer.datamodule is None:
+            return batch
+        selector = trainer._data_connector._datahook_selector
+        if selector.get_instance("transfer_batch_to_device") is self:
+            return batch
+        return self.transfer_batch_to_device(batch, device, dataloader_idx)  # the steps receive an unpacked batch
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the user's model."""
@@ -106,9 +113,10 @@ class BaseModule(L.LightningModule):
 
     @property
     def batch_size(self) -> int | None:
-        """The batch size of the training loader; missing without a loader, so that Lightning asks a data module."""
-        if self.hooks.loader is None:
-            raise AttributeError("batch_size: the trainer has no loader")
+        """The batch size of the training loader; missing where a data module has one, and without a loader."""
+        data = getattr(self._trainer, "datamodule", None)
+        if self.hooks.loader is None or hasattr(data, "batch_size"):
+            raise AttributeError("batch_size: it is the data module's, or the trainer has no loader")
         return self.hooks.batch_size
 
     @batch_size.setter

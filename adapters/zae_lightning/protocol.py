@@ -99,6 +99,8 @@ class ProcessState(Protocol):
 class RunState(Protocol):
     """The part of the state that lasts for one run."""
 
+    data_module: Any
+
     @property
     def epoch_summary(self) -> object | None:
         """The epoch that is being finished."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +19,7 @@ from .added_modules import move_added_modules
 from .callbacks import EpochResultsCallback, ProgressBarMetrics
 from .data_fetcher import fetch_on_demand
 from .dataloader import DataLoaderWrapper
+from .datamodule import is_lightning_data_module, lent_to_lightning
 from .device_transfer import move_to_device
 from .exceptions import keep_exception, unwrap_user_exception
 from .foreign_lightning import bridged, check_can_be_bridged, is_instance, trainer_class
@@ -75,7 +76,10 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         context.at_end(_read_progress, trainer, lightning_trainer)
         context.at_end(_close, module, valid)
         with deferred_monitors(trainer.callbacks, hooks.monitor_deferral):
-            if tunes_batch_size:  # the batch size finder reads the loader of the module for each size
+            if (data := trainer._zae_state.run.data_module) is not None:
+                with lent_to_lightning(data, hooks, module, {"train": train, "valid": valid}):
+                    lightning_trainer.fit(module, datamodule=data)
+            elif tunes_batch_size:  # the batch size finder reads the loader of the module for each size
                 lightning_trainer.fit(module, None, valid if valid is not None else [])
             else:
                 lightning_trainer.fit(module, train, valid)
@@ -104,7 +108,34 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
         context.at_end(wrapper.close)
         module = make_module(hooks, wrapper)
         move_added_modules(previous, module)
-        lightning_trainer.test(module, wrapper, verbose=False)
+        if (data := trainer._zae_state.run.data_module) is not None:
+            with lent_to_lightning(data, hooks, module, {"test": wrapper}):
+                lightning_trainer.test(module, datamodule=data, verbose=False)
+        else:
+            lightning_trainer.test(module, wrapper, verbose=False)
+
+
+@contextmanager
+def attached_data_module(trainer: TrainerProtocol, data: Any) -> Iterator[None]:
+    """Give a LightningDataModule an ``L.Trainer``, and pass it to Lightning in the runs within the context.
+
+    Parameters
+    ----------
+    trainer : TrainerProtocol
+        The user's trainer.
+    data : LightningDataModule
+        The data module; for another object, the function does nothing.
+    """
+    if not is_lightning_data_module(data):
+        yield
+        return
+    with suppress_lightning_output():
+        data.trainer = build_trainer(trainer, max_epochs=-1)  # for setup; a run has one of its own
+    trainer._zae_state.run.data_module = data
+    try:
+        yield
+    finally:
+        trainer._zae_state.run.data_module = None
 
 
 def _read_progress(trainer: TrainerProtocol, lightning_trainer: L.Trainer) -> None:

@@ -157,6 +157,8 @@ class RunState:
         The epoch that is being finished.
     mid_epoch_state : callable or None
         Returns the position within the current epoch, if its loader can resume there.
+    data_module : LightningDataModule or None
+        The data module that the loaders of the run come from.
     """
 
     depth: int = 0
@@ -165,6 +167,7 @@ class RunState:
     gradient_averaging: GradientAveraging | None = None
     epoch_summary: EpochSummary | None = None
     mid_epoch_state: Callable[[], dict[str, Any] | None] | None = None
+    data_module: Any = None
 
 
 @dataclass

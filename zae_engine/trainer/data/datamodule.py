@@ -41,9 +41,10 @@ def loaders_of(data: Any, valid_loader: Any, stage: str) -> Iterator[tuple[Any, 
     data.prepare_data()
     data.setup(stage)
     try:
+        loader = getattr(data, name)()
         if stage == "fit" and valid_loader is None and _is_defined(data, "val_dataloader"):
             valid_loader = data.val_dataloader()
-        yield getattr(data, name)(), valid_loader
+        yield loader, valid_loader
     finally:
         data.teardown(stage)
 

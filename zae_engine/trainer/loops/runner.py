@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import checks
 from .._protocol import TrainerProtocol
+from ..data.datamodule import is_data_module
 from ..data.loaders import in_order, length
 from ..display.screens import screen_here
 from ..distributed.world import World
@@ -14,7 +17,7 @@ from ..overrides import is_overridden
 from ..utilities.import_guard import guarded_import
 from .epoch_hooks import EpochHooks
 from .fit_hooks import FitHooks
-from .multi_process import shard_loaders
+from .multi_process import shard_loaders, should_launch
 
 if TYPE_CHECKING:
     from zae_lightning import AutomaticOptimizationModule
@@ -95,6 +98,34 @@ def run_one_epoch(trainer: TrainerProtocol, hooks: EpochHooks) -> None:
         zae_lightning.fit(trainer, hooks, 1, loader, None)
     else:
         zae_lightning.test(trainer, hooks, loader)
+
+
+@contextmanager
+def attached_data_module(trainer: TrainerProtocol, data: Any) -> Iterator[None]:
+    """Pass a LightningDataModule to Lightning in the runs within the context; for other objects, do nothing.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer.
+    data : LightningDataModule or iterable of batches
+        The data.
+    """
+    if not is_data_module(data):
+        yield
+        return
+    with guarded_import("zae_lightning"):
+        import zae_lightning
+
+    hooks = zae_lightning.overridden_hooks(data) if zae_lightning.is_lightning_data_module(data) else []
+    if hooks and should_launch(trainer):
+        warnings.warn(
+            f"Several devices: the processes receive the loaders of {type(data).__name__}, but not the data module, so "
+            f"that {', '.join(hooks)} is not called there. Do it in the dataset or in the step.",
+            stacklevel=4,
+        )
+    with zae_lightning.attached_data_module(trainer, data):
+        yield
 
 
 def make_lightning_module(trainer: TrainerProtocol) -> AutomaticOptimizationModule:

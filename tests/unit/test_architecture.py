@@ -26,7 +26,7 @@ LAYERS = [
     {"checks", "overrides"},
     {"_protocol"},
     {"_state"},
-    {"distributed", "epoch_summary"},
+    {"distributed", "epoch_summary", "comparison"},
     {"history"},
     {"logs", "plotting", "data", "utilities", "optim", "precision", "progress"},
 ]

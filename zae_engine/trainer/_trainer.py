@@ -602,7 +602,7 @@ class Trainer(ABC):
         losses: list[Any] = getattr(self, f"loss_history_{checks.mode(mode)}")
         return losses
 
-    def plot(self, keys: Any = None, ax: Any = None) -> Any:
+    def plot(self, keys: Any = None, ax: Any = None, *, label: str | None = None, title: str | None = None) -> Any:
         """Plot the history: train and test curves with the best epoch marked, and the learning rate below.
 
         Parameters
@@ -611,13 +611,15 @@ class Trainer(ABC):
             What to plot, ``"loss"`` for instance; by default everything.
         ax : matplotlib.axes.Axes, or list of these, optional
             The axes, one for each key; by default those of a new figure.
+        label, title : str, optional
+            The name of the run in the legend, and the title of a new figure.
 
         Returns
         -------
         matplotlib.figure.Figure
             The figure.
         """
-        return self._zae_state.records.history.plot(keys, ax)
+        return self._zae_state.records.history.plot(keys, ax, label=label, title=title)
 
     def __repr__(self) -> str:
         """Return a table of the trainer's parts and its progress."""

@@ -247,8 +247,17 @@ class History(Sequence[Record]):
             ) from error
         return history
 
-    def plot(self, keys: str | Sequence[str] | None = None, ax: Any = None) -> Figure:
-        """Plot the curves of all epochs: train and test in one panel, the best epoch marked, the learning rate below.
+    def plot(
+        self,
+        keys: str | Sequence[str] | None = None,
+        ax: Any = None,
+        *,
+        label: str | None = None,
+        title: str | None = None,
+    ) -> Figure:
+        """Plot the curves of all epochs: train and test in one panel with the best epoch marked.
+
+        A learning rate that changes has a panel below. See `zae_engine.trainer.compare` for several runs in one figure.
 
         Parameters
         ----------
@@ -256,6 +265,10 @@ class History(Sequence[Record]):
             The quantities to plot, ``"loss"`` or ``["loss", "acc"]`` for instance; by default all.
         ax : matplotlib.axes.Axes, or list of these, optional
             The axes to draw on, one for each key; by default a new figure.
+        label : str, optional
+            The name of the run in the legend; the run then has one colour, and training is dashed.
+        title : str, optional
+            The title of a new figure.
 
         Returns
         -------
@@ -271,7 +284,7 @@ class History(Sequence[Record]):
         """
         from .plotting import plot
 
-        return plot(self, keys, ax)
+        return plot(self, keys, ax, label=label, title=title)
 
 
 def _float(value: Any) -> float:

@@ -38,7 +38,14 @@ class HistoryLike(Protocol):
         """Return the loss of every step."""
 
 
-def plot(history: HistoryLike, keys: str | Sequence[str] | None = None, ax: Any = None, figure: Any = None) -> Figure:
+def plot(
+    history: HistoryLike,
+    keys: str | Sequence[str] | None = None,
+    ax: Any = None,
+    figure: Any = None,
+    label: str | None = None,
+    title: str | None = None,
+) -> Figure:
     """Plot a history; see `History.plot`.
 
     Parameters
@@ -51,6 +58,10 @@ def plot(history: HistoryLike, keys: str | Sequence[str] | None = None, ax: Any 
         The axes to draw on, one for each key.
     figure : matplotlib.figure.Figure, optional
         A figure to clear and draw on; by default a new figure.
+    label : str, optional
+        The name of the run in the legend.
+    title : str, optional
+        The title of the figure.
 
     Returns
     -------
@@ -60,35 +71,50 @@ def plot(history: HistoryLike, keys: str | Sequence[str] | None = None, ax: Any 
     chosen = _select_quantities(history, keys)
     if ax is not None:
         given = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
-        return _draw_on(given, history, chosen, needs_all=keys is not None)
-    rates = [value for value in _column(history, "lr") if not math.isnan(value)]
-    n_rows = max(len(chosen), 1) + bool(rates)
-    heights = [3.0] * max(len(chosen), 1) + [1.2] * bool(rates)
-    pyplot = _pyplot() if figure is None else None
-    figure = figure if pyplot is None else pyplot.figure(layout="constrained")
-    figure.clear()
-    figure.set_size_inches(7.0, 0.8 + 0.85 * sum(heights))
-    axes = np.atleast_1d(figure.subplots(n_rows, 1, sharex=True, height_ratios=heights))
+        return _draw_on(given, history, chosen, label, needs_all=keys is not None)
+    rates = {value for value in _column(history, "lr") if not math.isnan(value)}
+    shows_rate = len(rates) > 1  # a constant rate needs no panel
+    figure, axes = new_figure([3.0] * max(len(chosen), 1) + [1.2] * shows_rate, figure)
     for axis, key in zip(axes, chosen, strict=False):
-        _draw_curves(axis, history, key)
+        _draw_curves(axis, history, key, label)
     if not chosen:
         axes[0].text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axes[0].transAxes)
-    if rates:
+    if shows_rate:
         _draw_learning_rate(axes[-1], history)
     axes[-1].set_xlabel("epoch")
     figure.align_ylabels(axes)
-    if pyplot is not None and figure.canvas.required_interactive_framework is None:  # the backend opens no window
-        pyplot.close(figure)  # otherwise a notebook shows the figure twice, and a script keeps it in memory
+    if title is not None:
+        figure.suptitle(title)
     returned: Figure = figure
     return returned
 
 
-def _draw_on(axes: list[Any], history: HistoryLike, keys: list[str], needs_all: bool) -> Figure:
+def new_figure(heights: Sequence[float], figure: Any = None) -> tuple[Any, Any]:
+    """Return a figure with a panel below another for each height, and the panels.
+
+    Parameters
+    ----------
+    heights : sequence of float
+        The relative heights of the panels.
+    figure : matplotlib.figure.Figure, optional
+        A figure to clear and draw on; by default a new figure.
+    """
+    pyplot = _pyplot() if figure is None else None
+    figure = figure if pyplot is None else pyplot.figure(layout="constrained")
+    figure.clear()
+    figure.set_size_inches(7.0, 0.8 + 0.85 * sum(heights))
+    axes = np.atleast_1d(figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights)))
+    if pyplot is not None and figure.canvas.required_interactive_framework is None:  # the backend opens no window
+        pyplot.close(figure)  # otherwise a notebook shows the figure twice, and a script keeps it in memory
+    return figure, axes
+
+
+def _draw_on(axes: list[Any], history: HistoryLike, keys: list[str], label: str | None, needs_all: bool) -> Figure:
     """Draw on the user's axes; raise `ValueError` if all keys are needed and the axes are too few."""
     if needs_all and len(axes) < len(keys):
         raise ValueError(f"{len(axes)} axes are given for {len(keys)} keys; give one for each.")
     for axis, key in zip(axes, keys, strict=False):
-        _draw_curves(axis, history, key)
+        _draw_curves(axis, history, key, label)
         axis.set_xlabel("epoch")
     figure: Figure = axes[0].figure
     return figure
@@ -119,15 +145,25 @@ def _bars(values: Sequence[float]) -> str:
     return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
-def _draw_curves(axis: Any, history: HistoryLike, key: str) -> None:
+def _draw_curves(axis: Any, history: HistoryLike, key: str, label: str | None = None) -> None:
     epochs = _column(history, "epoch")
-    if key == "loss":
+    colours, styles = _COLOURS, {"train": "-", "test": "-"}
+    if label is not None:  # a run among others: one colour for it
+        colours = dict.fromkeys(_COLOURS, axis.plot([], [])[0].get_color())
+        styles = {"train": "--", "test": "-"}
+    elif key == "loss":
         _draw_step_losses(axis, history)
-    for mode, colour in _COLOURS.items():
+    for mode, colour in colours.items():
         if _has_numbers(history, mode, key):
             marker = "o" if len(history) <= 40 else None
             axis.plot(
-                epochs, _column(history, f"{mode}_{key}"), color=colour, marker=marker, markersize=3.5, label=mode
+                epochs,
+                _column(history, f"{mode}_{key}"),
+                styles[mode],
+                color=colour,
+                marker=marker,
+                markersize=3.5,
+                label=mode if label is None else f"{label}, {mode}",
             )
     best = [i for i, record in enumerate(history) if record.get("best")]
     if best:
@@ -135,13 +171,14 @@ def _draw_curves(axis: Any, history: HistoryLike, key: str) -> None:
         epoch, value = epochs[best[-1]], _column(history, f"{mode}_{key}")[best[-1]]
         axis.axvline(epoch, color="0.6", linestyle=":", linewidth=1)
         if math.isfinite(value):
-            label = f"best epoch {epoch:.0f}: {value:.4g}"
-            axis.plot([epoch], [value], "*", color="#2ca02c", markersize=11, label=label, zorder=5)
+            best_label = f"best epoch {epoch:.0f}: {value:.4g}"
+            colour = "#2ca02c" if label is None else colours["test"]
+            axis.plot([epoch], [value], "*", color=colour, markersize=11, label=best_label, zorder=5)
     axis.set_ylabel(key)
     axis.grid(True, alpha=0.25)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize="small")
-    _use_integer_ticks(axis)
+    integer_ticks(axis)
 
 
 def _draw_step_losses(axis: Any, history: HistoryLike) -> None:
@@ -192,10 +229,11 @@ def _draw_learning_rate(axis: Any, history: HistoryLike) -> None:
         axis.set_yscale("log")
     else:
         axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
-    _use_integer_ticks(axis)
+    integer_ticks(axis)
 
 
-def _use_integer_ticks(axis: Any) -> None:
+def integer_ticks(axis: Any) -> None:
+    """Let the ticks of an epoch axis stand at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -202,7 +202,7 @@ def test_a_subclass_may_have_a_history_of_its_own(make, loader):
     trainer.run(2, loader)
     assert len(trainer.history["loss"]) == 6
     assert trainer.plot == "a file"
-    assert len(Trainer.plot(trainer, "loss").axes) == 2
+    assert len(Trainer.plot(trainer, "loss").axes) == 1
     assert json.dumps(trainer.history)
 
 

@@ -4,6 +4,7 @@ import math
 
 import matplotlib
 import pytest
+import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
@@ -32,7 +33,7 @@ def labels(axis):
 
 
 def test_a_figure_has_a_part_for_each_quantity_and_the_rate_beneath(make, loader, valid_loader):
-    trainer = make()
+    trainer = make(scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5))
     trainer.run(4, loader, valid_loader)
     figure = trainer.plot()
     assert isinstance(figure, Figure)
@@ -45,6 +46,27 @@ def test_a_figure_has_a_part_for_each_quantity_and_the_rate_beneath(make, loader
     drawn = {curve.get_label(): curve for curve in figure.axes[0].get_lines()}
     assert list(drawn["test"].get_ydata()) == trainer.history["test_loss"]
     assert list(drawn["train"].get_xdata()) == [1, 2, 3, 4]
+
+
+def test_a_constant_rate_has_no_panel_and_a_title_is_shown(make, loader, valid_loader):
+    trainer = make()
+    trainer.run(2, loader, valid_loader)
+    figure = trainer.plot(title="First try")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", "acc"]
+    assert figure.get_suptitle() == "First try"
+
+
+def test_labelled_runs_on_one_axis_have_a_colour_each(make, loader, valid_loader):
+    axis = Figure().subplots()
+    for name in ("first", "second"):
+        trainer = make()
+        trainer.run(2, loader, valid_loader)
+        trainer.plot("loss", ax=axis, label=name)
+    curves = {line.get_label(): line for line in axis.lines}
+    assert {"first, train", "first, test", "second, train", "second, test"} <= set(curves)
+    assert curves["first, train"].get_color() == curves["first, test"].get_color()
+    assert curves["first, test"].get_color() != curves["second, test"].get_color()
+    assert (curves["first, train"].get_linestyle(), curves["first, test"].get_linestyle()) == ("--", "-")
 
 
 def test_the_best_epoch_is_marked_on_its_curve():

@@ -16,7 +16,9 @@ from .._state import TrainerState
 from ..checkpoint.loading import load
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
+from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
+from ..checkpoint.weights import WeightsFile
 from ..distributed.world import is_rank_zero
 from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
@@ -29,8 +31,9 @@ class StateManagerAddon(AddOnBase):
 
     The trainer takes two more keywords:
 
-    ``save_path`` : str
-        The folder for the files; it is created if it does not exist.
+    ``save_path`` : path
+        The folder for the files; it is created if it does not exist. A relative path is resolved when it is set, so
+        that a later ``os.chdir`` does not change the folder.
     ``save_format`` : {"ckpt", "safetensor"}, optional
         The format of the model's file, by default "ckpt".
 
@@ -38,6 +41,10 @@ class StateManagerAddon(AddOnBase):
     ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae`` (pickles). A fourth,
     ``trainer.zae``, holds all else that exact resume needs. All four replace the previous ones together. A part that
     the trainer does not have, such as a scheduler, or that has no ``state_dict``, is not written.
+
+    Each trainer needs a folder of its own. If another trainer saves into the folder at the same moment, or has saved
+    there and is in a run in this process, a save is refused. If a save replaces the state of another trainer that
+    still exists, in this process or in another one of this machine, and that was not loaded, it warns once.
 
     The trainer has these methods, which a subclass may override: ``save_state()``, ``load_state()``,
     ``save_model(filename)``, ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's
@@ -88,9 +95,19 @@ class StateManagerMixin:
         self.save_format = save_format
         self.saved_loss: float | None = None
         self._zae_save_status = manifest.SaveStatus()
+        self._zae_writer = WriterIdentity()
         super().__init__(*args, **kwargs)
-        os.makedirs(self.save_path, exist_ok=True)
+        os.makedirs(self._zae_folder, exist_ok=True)
         self._zae_state.config.callback_factories.append(_checkpoint_callback)
+
+    @property
+    def save_path(self) -> str:
+        """The folder for the files, as it was given."""
+        return self._zae_save_path
+
+    @save_path.setter
+    def save_path(self, path: str) -> None:
+        self._zae_save_path, self._zae_folder = path, os.path.abspath(path)
 
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
         """Compare as `Trainer.check_better` does, and save the state on a better loss.
@@ -129,7 +146,7 @@ class StateManagerMixin:
 
         During `save_state` this is the path of the new file.
         """
-        return os.path.join(self._zae_save_status.staged or os.fspath(self.save_path), self._zae_file_names()[part])
+        return os.path.join(self._zae_save_status.staged or self._zae_folder, self._zae_file_names()[part])
 
     def _zae_file_names(self) -> dict[str, str]:
         return {
@@ -147,13 +164,15 @@ class StateManagerMixin:
         Raises
         ------
         OSError
-            If the system refuses, for instance because the disk is full. The files stay unchanged.
+            If the system refuses, for instance because the disk is full, or if another trainer saves into the folder
+            at this moment or has saved there and is in a run. The files stay unchanged.
         """
         if not is_rank_zero(self._zae_state.process.world):
             return
         rest = {**trainer_state_dict(_as_trainer(self)), "checkpoint": callback_states(_as_trainer(self))}
-        saving, folder = self._zae_save_status, AtomicFolder(self.save_path)
+        saving, folder = self._zae_save_status, AtomicFolder(self._zae_folder)
         with folder.saving(outdated=self._zae_file_names().values()) as staged:
+            check_other_writer(folder, self, self._zae_writer)
             saving.staged = staged
             try:
                 self.save_model(self.state_file("model"))
@@ -161,17 +180,18 @@ class StateManagerMixin:
                 self.save_scheduler()
             finally:
                 saving.staged = None
-            content = manifest.write_manifest(folder, staged, rest)
+            content = manifest.write_manifest(folder, staged, rest, self._zae_writer.note())
+        record_writer(folder, self)
         self._zae_forget_stop()
         saving.to_complete = content if self._zae_state.run.epoch_summary is not None else None
 
     def _zae_save_before_stopping(self) -> None:
         """Save the current state: beside the best state, or in its place if there is none."""
-        path, existing = self.save_path, AtomicFolder(self.save_path).names()
+        own, existing = (self._zae_save_path, self._zae_folder), AtomicFolder(self._zae_folder).names()
         if any(name in existing for name in self._zae_file_names().values()):
             self.save_path = self._zae_path_if_stopped()
         try:
-            os.makedirs(self.save_path, exist_ok=True)
+            os.makedirs(self._zae_folder, exist_ok=True)
             self.save_state()
             self._zae_save_status.is_stopped = True
         except Exception as error:
@@ -183,10 +203,10 @@ class StateManagerMixin:
                 stacklevel=2,
             )
         finally:
-            self.save_path = path
+            self._zae_save_path, self._zae_folder = own
 
     def _zae_path_if_stopped(self) -> str:
-        return os.path.join(self.save_path, "stopped")
+        return os.path.join(self._zae_folder, "stopped")
 
     def _zae_forget_stop(self) -> None:
         """Remove the state of a stopped run: a later state exists, or the run is complete."""
@@ -203,10 +223,10 @@ class StateManagerMixin:
         content, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
         if content is not None and self.callbacks[1:]:
             with suppress(OSError):  # the saved state is valid, except for these
-                manifest.complete(AtomicFolder(self.save_path), content, callback_states(_as_trainer(self)))
+                manifest.complete(AtomicFolder(self._zae_folder), content, callback_states(_as_trainer(self)))
 
-    def save_model(self, filename: str) -> None:
-        """Save the model's weights to a file, in the trainer's format."""
+    def save_model(self, filename: WeightsFile) -> None:
+        """Save the model's weights to a file or an open binary file, in the trainer's format."""
         formats.write_model(filename, self.model.state_dict(), self.save_format)
 
     def save_optimizer(self) -> None:
@@ -226,22 +246,24 @@ class StateManagerMixin:
         weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three parts. If SIGTERM has
         stopped a run and no run has continued since, this loads the state in which it stopped.
 
-        It loads all or nothing: if one part does not fit, the others stay unchanged. Reading runs no code from files.
+        It loads all or nothing: every file is verified first, and if one part does not fit, the others stay unchanged.
+        Reading runs no code from files.
 
         Raises
         ------
         FileNotFoundError
             If a file is missing.
         ValueError
-            If a file cannot be read, does not fit, or is of another save than the others.
+            If a file is damaged, cannot be read, does not fit, or is of another save than the others.
         """
         names = self._zae_file_names()
         names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
         stopped = AtomicFolder(self._zae_path_if_stopped())
-        folder = stopped if stopped.names() else AtomicFolder(self.save_path)
+        folder = stopped if stopped.names() else AtomicFolder(self._zae_folder)
         saved = manifest.read(folder, names, self.save_format)
         load(_as_trainer(self), saved.parts, saved.rest, saved.files)
         self._zae_save_status.is_stopped = folder is stopped
+        self._zae_writer.has_loaded(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the callback of this trainer; a copy makes its own."""

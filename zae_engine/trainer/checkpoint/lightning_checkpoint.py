@@ -11,6 +11,7 @@ import torch
 from .._protocol import TrainerProtocol
 from ..utilities.atomic_io import unreadable
 from .loading import PARTS, load
+from .storage.integrity import check_zip
 
 KEY = "zae_engine"
 """The key of the trainer's state in a Lightning checkpoint; part of the format on disk."""
@@ -74,11 +75,12 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is not a checkpoint of Lightning.
+        If the file is not a checkpoint of Lightning, or is damaged.
     """
     if os.path.isdir(filename):
         raise ValueError(f"{filename!r} is a folder; training can continue only from a checkpoint that is one file.")
     try:
+        check_zip(filename)
         checkpoint = torch.load(filename, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise

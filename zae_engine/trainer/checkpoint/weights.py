@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ..utilities.atomic_io import unreadable
+from .storage.integrity import check_zip
+
+WeightsFile = str | os.PathLike[str] | BinaryIO
 
 
 def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
@@ -44,15 +47,17 @@ class IncompatibleStateError(ValueError, RuntimeError):
     """A state belongs to another model, optimizer or scheduler."""
 
 
-def read(filename: str | os.PathLike[str], save_format: str = "ckpt") -> dict[str, Any]:
+def read(filename: WeightsFile, save_format: str = "ckpt", is_verified: bool = False) -> dict[str, Any]:
     """Read a model's state dictionary onto the CPU. The function runs no code from the file.
 
     Parameters
     ----------
-    filename : path
+    filename : path or binary file
         The file.
     save_format : {"ckpt", "safetensor"}, optional
-        The format: that of `torch.save`, the default, or safetensors.
+        The format: that of `torch.save`, the default, or safetensors. The latter has no checksums.
+    is_verified : bool, optional
+        Whether the caller has verified the file; otherwise the checksums within it are compared with its data.
 
     Returns
     -------
@@ -64,23 +69,42 @@ def read(filename: str | os.PathLike[str], save_format: str = "ckpt") -> dict[st
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file does not have that format.
+        If the file does not have that format, or is damaged.
     """
+    is_path = isinstance(filename, (str, os.PathLike))
     try:
         if save_format == "ckpt":
+            if not is_verified:
+                check_zip(filename)
             state: dict[str, Any] = torch.load(filename, map_location="cpu", weights_only=True)
+        elif is_path:
+            state = safetensors.torch.load_file(filename)  # type: ignore[arg-type]
         else:
-            state = safetensors.torch.load_file(filename)
+            state = safetensors.torch.load(filename.read())  # type: ignore[union-attr]
         if not isinstance(state, Mapping):
             raise TypeError(f"it holds a {type(state).__name__}, but a dict of tensors is expected")
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(unreadable(filename, f"no {save_format} file of weights", error)) from error
+        raise ValueError(unreadable(_name(filename), f"no {save_format} file of weights", error)) from error
     return state
 
 
-def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str | None, strict: bool) -> None:
+def _name(file: Any) -> str:
+    return os.fspath(file) if isinstance(file, (str, os.PathLike)) else str(getattr(file, "name", repr(file)))
+
+
+def _format(file: Any) -> str:
+    """Return the format of a file: a path tells by its name, an open file by its first bytes."""
+    if isinstance(file, (str, os.PathLike)):
+        return "safetensor" if os.fspath(file).endswith((".safetensor", ".safetensors")) else "ckpt"
+    position = file.tell()
+    start = file.read(9)
+    file.seek(position)
+    return "safetensor" if start[8:] == b"{" else "ckpt"  # the length of a header, and a header in JSON
+
+
+def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: WeightsFile | None, strict: bool) -> None:
     """Load weights into the model, from a file or from the buffer. On an error, the model keeps its weights.
 
     Parameters
@@ -89,8 +113,9 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str
         The model.
     buffer : mapping
         ``weight_buffer`` of a trainer. Its last weights are loaded if ``filename`` is None.
-    filename : str or None
-        A file with a state dictionary. A name that ends in ``.safetensor`` or ``.safetensors`` selects that format.
+    filename : path, binary file or None
+        A file with a state dictionary. A name that ends in ``.safetensor`` or ``.safetensors`` selects that format;
+        an open file has the format of its content.
     strict : bool
         Whether all keys must match.
 
@@ -102,9 +127,8 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str
         If the weights belong to another model. It is a `ValueError`, and a `RuntimeError` as torch's errors are.
     """
     if filename:
-        is_safetensor = os.fspath(filename).endswith((".safetensor", ".safetensors"))
         try:
-            state = read(filename, "safetensor" if is_safetensor else "ckpt")
+            state = read(filename, _format(filename))
         except FileNotFoundError as error:
             print(f"Cannot find file {filename}", error)
             return
@@ -118,7 +142,7 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: str
         model.load_state_dict(state, strict=strict)
     except Exception as error:
         model.load_state_dict(before, strict=False)  # uninitialized lazy modules have no weights
-        what = f"{os.fspath(filename)!r} does" if filename else "The weights in the buffer do"
+        what = f"{_name(filename)!r} does" if filename else "The weights in the buffer do"
         reason = " ".join(str(error).split())[:300]
         raise IncompatibleStateError(
             f"{what} not fit the model ({type(error).__name__}: {reason}). Nothing has been loaded."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
+import pickle
 
 import pytest
 import torch
@@ -188,3 +190,80 @@ def test_a_failed_write_leaves_the_old_file(make, tmp_path, monkeypatch):
         trainer.save_state()
     assert (tmp_path / "model.ckpt").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["model.ckpt", "optimizer.zae", "trainer.zae"]
+
+
+def test_a_relative_folder_is_resolved_when_it_is_set(make, loader, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir(), second.mkdir()
+    monkeypatch.chdir(first)
+    trainer = make(Saving, save_path="state")
+    monkeypatch.chdir(second)
+    trainer.run(2, loader)
+    trainer._zae_save_before_stopping()
+    assert trainer.save_path == "state"
+    assert trainer.state_file("model") == str(first / "state" / "model.ckpt")
+    assert sorted(os.listdir(first / "state")) == ["model.ckpt", "optimizer.zae", "stopped", "trainer.zae"]
+    monkeypatch.chdir(tmp_path)
+    trainer.load_state()
+    assert os.listdir(second) == []
+    trainer.save_path = "third"
+    monkeypatch.chdir(first)
+    trainer.save_state()
+    assert trainer.save_path == "third"
+    assert sorted(os.listdir(tmp_path / "third")) == ["model.ckpt", "optimizer.zae", "trainer.zae"]
+
+
+def test_a_folder_may_be_a_path_object(make, tmp_path):
+    trainer = make(Saving, save_path=tmp_path / "state")
+    trainer.save_state()
+    assert trainer.save_path == tmp_path / "state"
+    assert (tmp_path / "state" / "trainer.zae").exists()
+
+
+def test_a_copy_has_the_same_folder(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer = make(Saving, save_path="state")
+    monkeypatch.chdir("/")
+    other = pickle.loads(pickle.dumps(trainer))
+    assert (other.save_path, other.state_file("model")) == ("state", str(tmp_path / "state" / "model.ckpt"))
+
+
+@pytest.mark.parametrize("kind", ["buffer", "open file", "path"])
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [(Classifier, {}), (Saving, {"save_format": "ckpt"}), (Saving, {"save_format": "safetensor"})],
+    ids=["plain", "ckpt", "safetensor"],
+)
+def test_weights_are_saved_to_and_applied_from_paths_and_open_files(make, tmp_path, cls, options, kind):
+    if options:
+        options = {**options, "save_path": str(tmp_path / "state")}
+    trainer = make(cls, **options)
+    expected = copy.deepcopy(trainer.model.state_dict())
+    name = tmp_path / ("weights.safetensors" if options.get("save_format") == "safetensor" else "weights.pt")
+    file = {"buffer": io.BytesIO, "open file": lambda: name.open("w+b"), "path": lambda: name}[kind]()
+    trainer.save_model(file)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.zero_()
+    if kind != "path":
+        file.seek(0)
+    trainer.apply_weights(file)
+    assert equal(dict(trainer.model.state_dict()), dict(expected))
+    if kind != "path":
+        assert not file.closed
+        file.close()
+
+
+def test_a_damaged_open_file_changes_nothing(make, tmp_path):
+    trainer = make(Classifier)
+    file = io.BytesIO()
+    trainer.save_model(file)
+    expected = copy.deepcopy(trainer.model.state_dict())
+    weights = next(iter(expected.values())).numpy().tobytes()
+    data = bytearray(file.getvalue())
+    data[data.index(weights) + 3] ^= 1
+    with pytest.raises(ValueError, match=r"BytesIO.*is damaged.*Nothing has been loaded"):
+        trainer.apply_weights(io.BytesIO(bytes(data)))
+    assert equal(dict(trainer.model.state_dict()), dict(expected))
+    with pytest.raises(ValueError, match="is no ckpt file"):
+        trainer.apply_weights(io.BytesIO())

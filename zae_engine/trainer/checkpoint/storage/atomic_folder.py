@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from .folder_lock import folder_lock, is_alive, is_locked
 
 _STAGED = ".saving"
 _COMMITTED = ".saved"
@@ -18,7 +19,7 @@ class AtomicFolder:
     A save writes its files into a staging folder within. When all are written, the staging folder is renamed; this
     commits the save. Then its files are moved to the folder itself. A process that is killed before the commit leaves
     the old files. A process that is killed after the commit leaves the new files in the committed folder, where `file`
-    finds them, and the next save moves them.
+    finds them, and the next save moves them. One save at a time writes into a folder.
 
     Parameters
     ----------
@@ -52,11 +53,34 @@ class AtomicFolder:
         ----------
         outdated : iterable of str
             Names of the files of the old save. They are removed unless the new save has files of the same names.
+
+        Raises
+        ------
+        FolderInUseError
+            If another trainer saves into the folder at this moment.
         """
         os.makedirs(self.path, exist_ok=True)
+        with self.lock(), self._saving(outdated) as staged:
+            yield staged
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Return a context in which nobody else saves into the folder; see `folder_lock`."""
+        return folder_lock(self.path)
+
+    def is_locked(self) -> bool:
+        """Return whether somebody may be saving into the folder."""
+        return is_locked(self.path)
+
+    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
+        """Return values that change when files of these names are replaced."""
+        paths = (os.path.join(place, name) for name in names for place in (self.path, self._committed))
+        return [_stamp(path) for path in paths]
+
+    @contextmanager
+    def _saving(self, outdated: Iterable[str]) -> Iterator[str]:
         self._publish()
         self._remove_leftovers()
-        self._stamps_before = {name: self._stamp(name) for name in outdated}
+        self._stamps_before = {name: _stamp(os.path.join(self.path, name)) for name in outdated}
         staged = os.path.join(self.path, f"{_STAGED}-{os.getpid()}")
         os.mkdir(staged)
         try:
@@ -80,14 +104,8 @@ class AtomicFolder:
 
     def rewritten_files(self) -> list[str]:
         """Return the names of the outdated files that were written directly into the folder since `saving` began."""
-        return [name for name, stamp in self._stamps_before.items() if self._stamp(name) not in (stamp, ())]
-
-    def _stamp(self, name: str) -> tuple[int, ...]:
-        try:
-            status = os.stat(os.path.join(self.path, name))
-        except FileNotFoundError:
-            return ()
-        return (status.st_mtime_ns, status.st_ino, status.st_size)
+        stamps = ((name, _stamp(os.path.join(self.path, name))) for name in self._stamps_before)
+        return [name for name, stamp in stamps if stamp not in (self._stamps_before[name], ())]
 
     def _publish(self) -> None:
         if os.path.isdir(self._committed):
@@ -101,23 +119,8 @@ class AtomicFolder:
 
     def _remove_leftovers(self) -> None:
         for name in os.listdir(self.path):
-            if name.startswith(f"{_STAGED}-") and not _is_alive(name.rpartition("-")[2]):
+            if name.startswith(f"{_STAGED}-") and not _is_in_progress(name.rpartition("-")[2]):
                 shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
-
-
-def checksum(filename: str | os.PathLike[str]) -> dict[str, int]:
-    """Return the size of a file in bytes and its CRC-32, which identify its content.
-
-    Parameters
-    ----------
-    filename : path
-        The file.
-    """
-    crc = size = 0
-    with open(filename, "rb") as file:
-        while block := file.read(1 << 20):
-            crc, size = zlib.crc32(block, crc), size + len(block)
-    return {"size": size, "crc32": crc}
 
 
 def _fsync_folder(folder: str) -> None:
@@ -132,13 +135,14 @@ def _fsync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def _is_alive(pid: str) -> bool:
-    if os.name != "posix" or not pid.isdigit() or int(pid) == os.getpid():  # on Windows, os.kill ends the process
-        return False
+def _stamp(path: str) -> tuple[int, ...]:
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return (status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+def _is_in_progress(pid: str) -> bool:
+    """Whether a staging folder of this process may be in use: of another one, since this one has the lock."""
+    return pid.isdigit() and int(pid) != os.getpid() and is_alive(int(pid))

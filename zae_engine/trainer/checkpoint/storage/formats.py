@@ -6,24 +6,26 @@ import copy
 import os
 import pickle
 from collections import Counter, OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors.torch
 import torch
 
 from ...utilities.atomic_io import atomic_write, unreadable
-from .restricted_unpickler import load_plain_pickle
+from .integrity import DamagedFileError, verify_seal, write_sealed
+from .restricted_unpickler import load_plain_pickle, pickle_size
 
 FORMATS = ("ckpt", "safetensor")
 
 
-def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_format: str) -> None:
+def write_model(filename: str | os.PathLike[str] | BinaryIO, state: dict[str, Any], save_format: str) -> None:
     """Write a model's state dictionary, with its tensors on the CPU.
 
     Parameters
     ----------
-    filename : path
+    filename : path or binary file
         The file.
     state : dict
         ``model.state_dict()``.
@@ -38,7 +40,7 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
     """
     on_cpu = _to_cpu(state)
     if save_format == "ckpt":
-        atomic_write(filename, lambda file: torch.save(on_cpu, file))
+        _write(filename, lambda file: torch.save(on_cpu, file))
     else:
         others = {key: type(value).__name__ for key, value in on_cpu.items() if not isinstance(value, torch.Tensor)}
         if others:
@@ -47,13 +49,20 @@ def write_model(filename: str | os.PathLike[str], state: dict[str, Any], save_fo
             )
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
         data = safetensors.torch.save(tensors)
-        atomic_write(filename, lambda file: file.write(data))
+        _write(filename, lambda file: file.write(data))
+
+
+def _write(filename: str | os.PathLike[str] | BinaryIO, write: Callable[[Any], Any]) -> None:
+    if isinstance(filename, (str, os.PathLike)):
+        atomic_write(filename, write)
+    else:
+        write(filename)
 
 
 def write_zae(filename: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write the state of an optimizer or scheduler as a pickle, which zae-engine 0.7.6 can read."""
+    """Write the state of an optimizer or scheduler as a pickle that 0.7.6 can read, with a seal at its end."""
     data = pickle.dumps(_to_cpu(state))
-    atomic_write(filename, lambda file: file.write(data))
+    atomic_write(filename, lambda file: write_sealed(file, lambda sealed: sealed.write(data)))
 
 
 def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
@@ -77,10 +86,15 @@ def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If the file is not such a pickle, or refers to another class or function.
     """
-    with open(filename, "rb") as file:
-        data = file.read()
     try:
+        is_sealed = verify_seal(filename)
+        with open(filename, "rb") as file:
+            data = file.read()
+        if not is_sealed and pickle_size(data) != len(data):
+            raise DamagedFileError("it is damaged: it does not end where its content ends")
         state = load_plain_pickle(data)
+    except OSError:
+        raise
     except Exception as error:
         raise ValueError(unreadable(filename, "no saved state", error)) from error
     if not isinstance(state, dict):

@@ -1,4 +1,7 @@
-"""Manifest: the file ``trainer.zae``, which lists the files of one save and contains the trainer's state."""
+"""Manifest: the file ``trainer.zae``, which lists the files of one save and contains the trainer's state.
+
+It holds the checksums of the other files and ends with a seal of its own, so that no bit can change unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ import torch
 from ...utilities.atomic_io import atomic_write, unreadable
 from .. import weights
 from . import formats
-from .atomic_folder import AtomicFolder, checksum
+from .atomic_folder import AtomicFolder
+from .integrity import DamagedFileError, check_zip, checksum, read_note, verify_seal, write_sealed
 
 REST = "trainer.zae"
 _FORMAT = 1
+_WRITER = "writer"  # a file with this key ends with a seal; earlier versions wrote neither
 _ATTEMPTS = 4
 
 
@@ -63,7 +68,9 @@ class SaveStatus:
     to_complete: dict[str, Any] | None = None
 
 
-def write_manifest(folder: AtomicFolder, staged: str, rest: Mapping[str, Any]) -> dict[str, Any]:
+def write_manifest(
+    folder: AtomicFolder, staged: str, rest: Mapping[str, Any], writer: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write ``trainer.zae`` with the checksums of the other files of a save.
 
     Parameters
@@ -74,6 +81,8 @@ def write_manifest(folder: AtomicFolder, staged: str, rest: Mapping[str, Any]) -
         The staging folder, which contains the other files.
     rest : mapping
         The trainer's state, as plain values.
+    writer : mapping
+        Who saves, as plain values. `writer_of` returns it without reading the state.
 
     Returns
     -------
@@ -83,13 +92,15 @@ def write_manifest(folder: AtomicFolder, staged: str, rest: Mapping[str, Any]) -
     paths = [os.path.join(staged, name) for name in sorted(os.listdir(staged)) if name != REST]
     paths += [os.path.join(folder.path, name) for name in folder.rewritten_files()]
     files = {os.path.basename(path): checksum(path) for path in paths if os.path.isfile(path)}
-    content = {"format": _FORMAT, "files": files, "state": dict(rest)}
-    atomic_write(os.path.join(staged, REST), lambda file: torch.save(content, file))
+    content = {"format": _FORMAT, "files": files, "state": dict(rest), _WRITER: dict(writer)}
+    _write(os.path.join(staged, REST), content)
     return content
 
 
 def complete(folder: AtomicFolder, content: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> None:
     """Rewrite ``trainer.zae`` with the states of the callbacks at the end of the epoch.
+
+    Nothing is written if another trainer has saved since.
 
     Parameters
     ----------
@@ -101,7 +112,20 @@ def complete(folder: AtomicFolder, content: Mapping[str, Any], checkpoint: Mappi
         The states of the callbacks, as plain values.
     """
     state = {**content["state"], "checkpoint": dict(checkpoint)}
-    atomic_write(folder.file(REST), lambda file: torch.save({**content, "state": state}, file))
+    with folder.lock():
+        if writer_of(folder) == content[_WRITER]:
+            _write(folder.file(REST), {**content, "state": state})
+
+
+def writer_of(folder: AtomicFolder) -> dict[str, Any]:
+    """Return who wrote the save in a folder: the mapping that `write_manifest` received, or an empty one."""
+    return read_note(folder.file(REST))
+
+
+def _write(filename: str, content: Mapping[str, Any]) -> None:
+    atomic_write(
+        filename, lambda file: write_sealed(file, lambda sealed: torch.save(content, sealed), content[_WRITER])
+    )
 
 
 def read(folder: AtomicFolder, names: Mapping[str, str], save_format: str) -> SavedState:
@@ -128,14 +152,28 @@ def read(folder: AtomicFolder, names: Mapping[str, str], save_format: str) -> Sa
     ValueError
         If a file cannot be read, or belongs to another save than the others.
     """
+    watched = [*names.values(), REST]
     for attempt in range(_ATTEMPTS):
+        stamps = folder.stamps(watched)
         try:
-            return _read_once(folder, names, save_format)
+            saved = _read_once(folder, names, save_format)
         except (FileNotFoundError, ValueError):
-            if attempt == _ATTEMPTS - 1:
+            is_stable = folder.stamps(watched) == stamps and not folder.is_locked()
+            if is_stable or attempt == _ATTEMPTS - 1:
                 raise
-            time.sleep(0.05 * attempt)
-    raise AssertionError  # the loop returns or raises
+        else:
+            if folder.stamps(watched) == stamps:
+                if saved.rest is None and REST in folder.names():
+                    warnings.warn(
+                        f"The files in {folder.path!r} were written after {REST}, by zae-engine 0.7.6 or one by one: "
+                        f"they are loaded, but progress, best loss, history and random states are not.",
+                        stacklevel=3,
+                    )
+                return saved
+        time.sleep(0.05 * attempt)
+    raise ValueError(
+        f"The files in {folder.path!r} are replaced again and again while they are read. Nothing has been loaded."
+    )
 
 
 def _read_once(folder: AtomicFolder, names: Mapping[str, str], save_format: str) -> SavedState:
@@ -149,20 +187,29 @@ def _read_once(folder: AtomicFolder, names: Mapping[str, str], save_format: str)
                 f"The {part}'s file {name!r} is missing in {folder.path!r}, which has {present}. save_state() writes "
                 f"it; apply_weights(file) loads a model alone."
             )
+    is_of_this_save = content is not None and _are_verified(
+        folder, content, {names[part]: files[part] for part in names}
+    )
     parts = {
-        part: weights.read(file, save_format) if part == "model" else formats.read_zae(file)
+        part: weights.read(file, save_format, is_verified=is_of_this_save)
+        if part == "model"
+        else formats.read_zae(file)
         for part, file in files.items()
         if part != "rest"
     }
-    rest = None if content is None else _matching_state(folder, content, {names[part]: files[part] for part in names})
-    return SavedState(parts, rest, files)
+    return SavedState(parts, content["state"] if content is not None and is_of_this_save else None, files)
 
 
 def _read_manifest(filename: str) -> dict[str, Any]:
     try:
+        is_sealed = verify_seal(filename)
+        if not is_sealed:
+            check_zip(filename)
         content = torch.load(filename, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, but {_FORMAT} is expected")
+        if _WRITER in content and not is_sealed:
+            raise DamagedFileError("it is damaged: its end is missing")
         dict(content["files"]), dict(content["state"])
     except FileNotFoundError:
         raise
@@ -171,29 +218,21 @@ def _read_manifest(filename: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _matching_state(
-    folder: AtomicFolder, content: Mapping[str, Any], files: Mapping[str, str]
-) -> dict[str, Any] | None:
-    """Return the trainer's state if all other files match their checksums; None, with a warning, if none of them does.
+def _are_verified(folder: AtomicFolder, content: Mapping[str, Any], files: Mapping[str, str]) -> bool:
+    """Return whether all other files match their checksums; False if all have been written since.
 
     Raises
     ------
     ValueError
-        If some files match and others do not.
+        If some files match and others do not, or the only file does not.
     """
     changed = [name for name, file in files.items() if checksum(file) != content["files"][name]]
     if not changed:
-        rest: dict[str, Any] = content["state"]
-        return rest
-    if len(changed) == len(content["files"]) or len(changed) == len(files) > 1:
-        warnings.warn(
-            f"The files in {folder.path!r} were written after {REST}, by zae-engine 0.7.6 or one by one: they are "
-            f"loaded, but progress, best loss, history and random states are not.",
-            stacklevel=6,
-        )
-        return None
+        return True
+    if len(changed) == len(files) > 1:
+        return False
     raise ValueError(
-        f"{', '.join(map(repr, changed))} in {folder.path!r} is not of the same save as the other files, so that "
-        f"loading them would mix two states. Bring the files of one save together; or delete {REST} if you have "
-        f"replaced a file on purpose. Nothing has been loaded."
+        f"{', '.join(map(repr, changed))} in {folder.path!r} is not of the same save as the other files, or is "
+        f"damaged: its checksum is another one than {REST} holds. Bring the files of one save together; or delete "
+        f"{REST} if you have replaced a file on purpose. Nothing has been loaded."
     )

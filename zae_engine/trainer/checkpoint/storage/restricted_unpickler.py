@@ -30,6 +30,14 @@ def load_plain_pickle(data: bytes) -> Any:
     return _to_plain(_RestrictedUnpickler(io.BytesIO(data)).load(), {})
 
 
+def pickle_size(data: bytes) -> int:
+    """Return the number of bytes up to the end of the pickle with which the data begin."""
+    end = 0
+    for _, _, position in pickletools.genops(data):
+        end = (position or 0) + 1  # the last instruction is STOP, one byte
+    return end
+
+
 class _AttributeHolder:
     """A placeholder for an object of a class whose code must not run. It only stores the object's attributes."""
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from zae_engine.trainer.checkpoint.storage import atomic_folder
-from zae_engine.trainer.checkpoint.storage.atomic_folder import AtomicFolder, checksum
+from zae_engine.trainer.checkpoint.storage.atomic_folder import AtomicFolder
 
 
 def write(folder, **files):
@@ -101,17 +101,6 @@ def test_a_folder_that_does_not_exist_has_no_files(tmp_path):
     assert folder.names() == []
     assert folder.file("a") == str(tmp_path / "nowhere" / "a")
     assert not (tmp_path / "nowhere").exists()
-
-
-def test_a_checksum_identifies_the_content(tmp_path):
-    file = tmp_path / "file"
-    file.write_bytes(b"x" * ((1 << 20) + 3))
-    first = checksum(file)
-    assert first["size"] == (1 << 20) + 3
-    file.write_bytes(b"x" * ((1 << 20) + 2) + b"y")
-    assert checksum(file) != first
-    file.write_bytes(b"")
-    assert checksum(file) == {"size": 0, "crc32": 0}
 
 
 def test_the_names_of_the_folders_within_are_a_format():

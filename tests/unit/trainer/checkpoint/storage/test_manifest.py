@@ -22,7 +22,7 @@ def save(folder, number):
     with folder.saving(outdated=[*NAMES.values(), manifest.REST]) as staged:
         formats.write_model(os.path.join(staged, "model.ckpt"), model.state_dict(), "ckpt")
         formats.write_zae(os.path.join(staged, "optimizer.zae"), {"number": number})
-        return manifest.write_manifest(folder, staged, {"number": number})
+        return manifest.write_manifest(folder, staged, {"number": number}, {"save": number})
 
 
 def numbers(saved):
@@ -49,7 +49,7 @@ def test_a_save_is_read_whole(folder):
 
 def test_the_manifest_lists_the_other_files(folder):
     content = torch.load(folder.file("trainer.zae"), weights_only=True)
-    assert content.keys() == {"format", "files", "state"}
+    assert content.keys() == {"format", "files", "state", "writer"}
     assert content["files"].keys() == set(NAMES.values())
 
 

@@ -111,7 +111,8 @@ class MixedTrainer(FastTrainer):
 
 def trainer_class(values: Iterable[Any]) -> type[FastTrainer]:
     """Return the class of a run's ``L.Trainer``, which depends on whose callbacks and loggers it has."""
-    return MixedTrainer if any(is_foreign(value) for value in values) else FastTrainer
+    classes: list[Any] = [type(value) for value in values] if FOREIGN in sys.modules else []
+    return MixedTrainer if any(_home_twin(cls) is not None for cls in classes) else FastTrainer
 
 
 # The generated module in pytorch_lightning.Trainer

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from .base_module import BaseModule, tensors
-from .callbacks.epoch_results import EpochResultsCallback
+from .callbacks.epoch_results import EpochResultsCallback, ProgressBarMetrics
 from .dataloader import DataLoaderWrapper
 from .exceptions import propagate_stop_iteration
 from .protocol import Hooks
@@ -66,8 +66,10 @@ class AutomaticOptimizationModule(BaseModule):
         self._is_tuning = stage == "fit"  # callbacks such as the learning rate finder run the loop before the fit
         if self._loader is None and not self._is_in_external_trainer:
             self._is_in_external_trainer = True
-            self.hooks.enter_external_trainer("train" if stage == "fit" else "test")
-            self.trainer.callbacks = [EpochResultsCallback(), *self.trainer.callbacks]
+            has_bar = self.trainer.progress_bar_callback is not None
+            self.hooks.enter_external_trainer("train" if stage == "fit" else "test", has_bar)
+            bar_metrics = [ProgressBarMetrics()] if has_bar else []
+            self.trainer.callbacks = [EpochResultsCallback(), *bar_metrics, *self.trainer.callbacks]
             self.model = self.hooks.model  # the user may have set another one
 
     @property
@@ -82,7 +84,8 @@ class AutomaticOptimizationModule(BaseModule):
     def _end_hooks(self, error: BaseException | None) -> None:
         if self._is_in_external_trainer:
             self._is_in_external_trainer = False
-            others = [part for part in self.trainer.callbacks if not isinstance(part, EpochResultsCallback)]
+            own = (EpochResultsCallback, ProgressBarMetrics)
+            others = [callback for callback in self.trainer.callbacks if not isinstance(callback, own)]
             self.trainer.callbacks = others
             self.hooks.__exit__(type(error), error, None)
 

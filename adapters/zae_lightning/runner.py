@@ -238,6 +238,7 @@ def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arg
     callbacks, loggers = _instances(trainer.callbacks, Callback), _instances(trainer.loggers, Logger)
     given: dict[str, Any] = {
         **_defaults(config.trainer_kwargs),
+        "enable_progress_bar": bool(_instances(callbacks, ProgressBar)),
         # If this is false, Lightning rejects checkpoint callbacks; if it is true, it adds one where there is none.
         "enable_checkpointing": bool(_instances(callbacks, Checkpoint)),
         **config.trainer_kwargs,
@@ -268,7 +269,6 @@ def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arg
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``L.Trainer`` whose defaults differ from Lightning's."""
     defaults: dict[str, Any] = {
-        "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,  # a sanity check draws from the random number generator
         "inference_mode": False,  # zae-engine uses no_grad, so that outputs can be trained on later
@@ -280,7 +280,7 @@ def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _adapter_callbacks(others: list[Any], given: Mapping[str, Any]) -> list[Callback]:
     """Return the adapter's callbacks, which run before the others."""
-    if given["enable_progress_bar"] or _instances(others, ProgressBar):
+    if given["enable_progress_bar"]:
         return [EpochResultsCallback(), ProgressBarMetrics()]
     return [EpochResultsCallback()] if others else []
 

@@ -280,11 +280,11 @@ def test_a_spike_is_detected(make: Any, dataset: Any, tmp_path: Any):
     assert Detects.spikes == [9]
 
 
-@shows("RichProgressBar", "TQDMProgressBar", note='works, with `log_bar=False` and `"enable_progress_bar": True`')
+@shows("RichProgressBar", "TQDMProgressBar", note="works; zae-engine's own bar steps back")
 @pytest.mark.parametrize("bar", ["RichProgressBar", "TQDMProgressBar"])
 def test_lightnings_bars_show_the_means(make: Any, loader: Any, valid_loader: Any, capfd: Any, bar: str):
     progress = getattr(C, bar)(refresh_rate=1, leave=True)
-    trainer = make(callbacks=[progress], lightning={"enable_progress_bar": True})
+    trainer = make(callbacks=[progress])
     trainer.run(2, loader, valid_loader)
     out, err = capfd.readouterr()
     assert "Epoch 1" in out + err

@@ -94,6 +94,7 @@ def test_the_trainer_finds_its_callbacks_after_the_run(tmp_path):
     cls = trainer_class(objects)
     assert cls is MixedTrainer
     with bridged(objects):
+        assert trainer_class(objects) is MixedTrainer
         trainer = cls(accelerator="cpu", callbacks=objects[:3], logger=[logger])
         assert isinstance(bar, ProgressBar)
     assert trainer.checkpoint_callbacks == [save]

@@ -31,6 +31,8 @@ class ProgressDisplay:
         Whose progress to show; no bar if its ``log_bar`` is False.
     total_epochs : int, optional
         The number of the run's last epoch; None outside `Trainer.run`.
+    shows : bool, optional
+        Whether to show the bar and the epoch lines; False where a progress bar of Lightning's shows the progress.
 
     Attributes
     ----------
@@ -38,10 +40,11 @@ class ProgressDisplay:
         The number of the current epoch, from 1.
     """
 
-    def __init__(self, trainer: TrainerProtocol, total_epochs: int | None = None) -> None:
+    def __init__(self, trainer: TrainerProtocol, total_epochs: int | None = None, shows: bool = True) -> None:
         self.epoch = trainer.progress_checker.get_epoch()
         self._trainer = trainer
         self._total_epochs = total_epochs
+        self._shows = shows
         self._screen: Screen = self._select_screen()
         self._custom_log = is_overridden(trainer, "print_log")
         self._due = 0.0
@@ -61,7 +64,7 @@ class ProgressDisplay:
         trainer = self._trainer
         self._done, self._n_batches, self._due = 0, n_batches, 0.0
         self._means = RunningMeans(log_of(trainer))
-        if trainer.log_bar:
+        if trainer.log_bar and self._shows:
             self._screen.start(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
     def means(self) -> dict[str, float]:
@@ -83,13 +86,13 @@ class ProgressDisplay:
         if self._custom_log:
             total = self._n_batches if self._n_batches is not None else self._done
             self._log = self._trainer.print_log(cur_batch=self._done, num_batch=total)
-        if self._trainer.log_bar and time.monotonic() >= self._due:
+        if self._trainer.log_bar and self._shows and time.monotonic() >= self._due:
             self._draw()
 
     def end(self) -> None:
         """Draw the last state of the phase, and keep its mean loss for the line of the epoch."""
         trainer = self._trainer
-        if trainer.log_bar and self._done:
+        if trainer.log_bar and self._shows and self._done:
             self._draw()
         losses = peek(log_of(trainer)).get("loss", ())
         try:
@@ -106,7 +109,8 @@ class ProgressDisplay:
         if trainer.mode == "test" or validated:
             parts.append(_summary("test", self._losses.get("test", {}), trainer.test_metrics))
         line = " | ".join(part for part in parts if part)
-        self._screen.write(line)
+        if self._shows:
+            self._screen.write(line)
 
     def curves(self) -> None:
         """Show the curves of all epochs, if the trainer has a ``live_plot`` and the pause after the last is over."""

@@ -23,6 +23,7 @@ from ..logs.epoch_results import to_floats
 from ..optim import clip_gradients, is_torch_optimizer, learning_rate
 from ..overrides import is_overridden
 from ..utilities.exceptions import keep_exception
+from ..utilities.lightning_kinds import has_progress_bar
 from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
 from .lightning_parts import has_lightning_parts
@@ -61,6 +62,7 @@ class BatchHooks:
         self._outer_display = trainer._zae_state.run.display  # of the run that contains this epoch
         self._outer_mode: str | None = None  # of a trainer within an ``L.Trainer`` of the user's own
         self._guards_interrupts = True
+        self._has_bar = has_progress_bar(trainer.callbacks, trainer._zae_state.config.trainer_kwargs)
         self._follows_lightning = has_lightning_parts(trainer)
 
     def __deepcopy__(self, memo: Any) -> Self:
@@ -283,8 +285,9 @@ class BatchHooks:
         self._contexts.enter_context(self._gradient_averaging())
         return self
 
-    def enter_external_trainer(self, mode: str) -> None:
+    def enter_external_trainer(self, mode: str, has_bar: bool = False) -> None:
         """Begin, in an ``L.Trainer`` of the user's own that runs in this mode; `__exit__` restores the mode."""
+        self._has_bar = has_bar
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
         self.results.clear()  # one module serves several calls
         self._guards_interrupts = False  # Lightning restores the signal handler only after this module has ended
@@ -306,7 +309,7 @@ class BatchHooks:
             self._release_trainer()
 
     def _make_display(self) -> RunDisplay:
-        return self._outer_display or ProgressDisplay(self.trainer)
+        return self._outer_display or ProgressDisplay(self.trainer, shows=not self._has_bar)
 
     def _close(self) -> None:
         self.trainer._zae_state.run.depth -= 1

@@ -78,7 +78,7 @@ class FitHooks(BatchHooks):
         super().__exit__(kind, error, traceback)
 
     def _make_display(self) -> RunDisplay:
-        return ProgressDisplay(self.trainer, self._epoch + self.n_epoch)
+        return ProgressDisplay(self.trainer, self._epoch + self.n_epoch, shows=not self._has_bar)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the trainer's part of a checkpoint; the epochs continue from there."""

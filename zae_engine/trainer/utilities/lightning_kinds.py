@@ -12,9 +12,15 @@ _EXAMPLES = {
 }
 
 
-def is_callback(value: object) -> bool:
-    """Whether an object is a Lightning callback, of either of Lightning's packages."""
-    return any(base.__name__ == "Callback" and base.__module__.startswith(_PACKAGES) for base in type(value).__mro__)
+def is_callback(value: object, name: str = "Callback") -> bool:
+    """Whether an object is a Lightning callback, of either of Lightning's packages; ``name`` is that of a base class."""
+    return any(base.__name__ == name and base.__module__.startswith(_PACKAGES) for base in type(value).__mro__)
+
+
+def has_progress_bar(callbacks: Any, trainer_kwargs: Mapping[str, Any]) -> bool:
+    """Whether a progress bar of Lightning's shows the progress of a run."""
+    given = callbacks if isinstance(callbacks, list) else []
+    return bool(trainer_kwargs.get("enable_progress_bar")) or any(is_callback(c, "ProgressBar") for c in given)
 
 
 def is_logger(value: object) -> bool:

@@ -163,3 +163,16 @@ def test_own_print_log_may_give_nothing_or_pairs(make, loader, shown, capfd):
 
     make(Own, log_bar=True).run(1, loader)
     assert ("pairs=1" in capfd.readouterr().err) is bool(shown)
+
+
+def test_a_bar_of_lightnings_shows_the_progress_instead(make, loader, valid_loader, capfd):
+    from lightning.pytorch.callbacks import ProgressBar
+
+    class Silent(ProgressBar):
+        """Shows nothing."""
+
+        def disable(self):
+            """Do nothing."""
+
+    make(log_bar=True, callbacks=[Silent()]).run(2, loader, valid_loader)
+    assert capfd.readouterr() == ("", "")

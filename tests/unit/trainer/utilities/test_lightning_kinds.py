@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from zae_engine.trainer.utilities.lightning_kinds import is_callback, is_logger, to_list
+from zae_engine.trainer.utilities.lightning_kinds import has_progress_bar, is_callback, is_logger, to_list
 
 pytorch_lightning = pytest.importorskip("pytorch_lightning")
 
@@ -101,3 +101,12 @@ def test_one_in_the_place_of_the_other_is_told_where_it_belongs():
         to_list([CSVLogger("logs")], "callback")
     with pytest.raises(TypeError, match=r"Callback.* is a callback: give it as callbacks=\[\.\.\.\]"):
         to_list(L.Callback(), "logger")
+
+
+@pytest.mark.parametrize("package", [L, pytorch_lightning])
+def test_a_progress_bar_is_found(package):
+    callbacks = [L.Callback()]
+    assert not has_progress_bar(callbacks, {})
+    assert has_progress_bar(callbacks, {"enable_progress_bar": True})
+    assert has_progress_bar([*callbacks, package.callbacks.TQDMProgressBar()], {})
+    assert not has_progress_bar("of a subclass", {})

@@ -89,7 +89,9 @@ class OnDemandTrainingEpochLoop(_TrainingEpochLoop):
             self._batches_that_stepped -= 1  # results of a validation are logged at the step of the last batch
         interval = self.trainer.val_check_interval
         if isinstance(interval, float) and interval == 1.0:  # at the end of an epoch, not after a number of batches
+            due, self.trainer.val_check_batch = self.trainer.val_check_batch, float("inf")  # at the last batch
             self.on_advance_end(data_fetcher)
+            self.trainer.val_check_batch = due
         self._batches_that_stepped = n_stepped
 
 

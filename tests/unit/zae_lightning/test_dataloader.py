@@ -149,3 +149,80 @@ def test_the_position_is_behind_the_batch_that_is_trained():
     next(iterator)  # Lightning has fetched the second batch while it trains the first
     assert without_length.position() == {"position": 1}
     assert DataLoaderWrapper(Loader(3, 3)).position() is None
+
+
+class FailingState(Loader):
+    """Has the methods of a state, which fail."""
+
+    def state_dict(self):
+        raise AttributeError("dl_state_dict")
+
+    def load_state_dict(self, state):
+        raise AttributeError("dl_state_dict")
+
+
+@pytest.mark.parametrize("length", [None, 3])
+def test_a_state_that_fails_counts_as_none_and_costs_a_warning(length):
+    wrapper = DataLoaderWrapper(FailingState(3, length))
+    next(iter(wrapper))
+    assert hasattr(wrapper, "state_dict")
+    with pytest.warns(UserWarning, match=r"FailingState.state_dict failed \(AttributeError: dl_state_dict\)"):
+        assert wrapper.position() is None
+    assert not hasattr(wrapper, "state_dict")
+    assert not hasattr(wrapper, "load_state_dict")
+
+
+def test_the_state_for_a_checkpoint_of_lightning_is_the_loaders():
+    loader = Stateful(3)
+    wrapper = DataLoaderWrapper(loader)
+    assert wrapper.state_dict() == {"position": 0}
+    wrapper.load_state_dict({"position": 2})
+    assert list(wrapper) == [2]
+    assert DataLoaderWrapper(FailingState(3)).state_dict() is None
+
+
+class Restarting:
+    """Its ``__iter__`` starts again and returns itself."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        self.index = 0
+        return self
+
+    def __next__(self):
+        if self.index == self.batches:
+            raise StopIteration
+        self.index += 1
+        return self.index
+
+    def __len__(self):
+        return 2
+
+
+def test_what_remains_of_a_loader_that_starts_again_is_what_it_has_left():
+    wrapper = DataLoaderWrapper(Restarting(4))
+    iterator = iter(wrapper)
+    assert [next(iterator), next(iterator)] == [1, 2]
+    assert list(wrapper.remaining()) == [3, 4]
+
+
+@pytest.mark.parametrize("length", [None, 2])
+def test_a_loader_that_is_used_up_is_warned_of_once(length, recwarn):
+    loader = Loader(2, length)
+    wrapper = DataLoaderWrapper(loader)
+    list(wrapper)
+    assert not recwarn
+    loader.batches = 0
+    list(wrapper)
+    list(wrapper)
+    assert [str(warning.message)[:73] for warning in recwarn] == [
+        "The loader (Loader) gave no batch in this epoch, but 2 in an earlier one;"
+    ]
+
+
+def test_a_loader_that_never_had_a_batch_is_not_warned_of(recwarn):
+    wrapper = DataLoaderWrapper(Loader(0))
+    assert list(wrapper) == list(wrapper) == []
+    assert not recwarn

@@ -20,6 +20,7 @@ from .module import AutomaticOptimizationModule
 from .monitors import check_monitors
 from .progress import current_progress
 from .runner import attached_data_module, fit, launch, test
+from .several_loaders import one_loader
 
 __all__ = [
     "AutomaticOptimizationModule",
@@ -36,6 +37,7 @@ __all__ = [
     "kind_of_object",
     "launch",
     "make_module",
+    "one_loader",
     "overridden_hooks",
     "test",
 ]

@@ -54,7 +54,7 @@ class BaseModule(L.LightningModule):
     def __getstate__(self) -> dict[str, Any]:
         """Return the weights, and what Lightning and callbacks have set; the rest is as in a new module."""
         of_lightning = vars(L.LightningModule())
-        fresh = vars(type(self)(DetachedHooks(), None, None)).items()  # type: ignore[call-arg]
+        fresh = vars(type(self)(DetachedHooks(), None, None)).items()
         own = {name: value for name, value in fresh if name not in of_lightning and name != "model"}
         return {**super().__getstate__(), **own, "_sigterm_handler": None}
 

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from .dataloader import DataLoaderWrapper
 from .foreign_lightning import bridged, is_instance
 from .protocol import Hooks
+from .several_loaders import for_lightning, one_loader, wrapped
 
 LOADERS = {"train": "train_dataloader", "valid": "val_dataloader", "test": "test_dataloader"}
 _HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer", "state_dict")
@@ -69,20 +70,21 @@ class LoaderRequests:
             The method.
         """
         original = getattr(self._data, LOADERS[stage], None)
-        is_first = True
+        is_first_request = True
 
         def loader() -> Any:
-            nonlocal is_first
-            is_taken = is_first and getattr(self._data, "batch_size", None) == self._batch_size
-            is_first = False
+            nonlocal is_first_request
+            is_taken = is_first_request and getattr(self._data, "batch_size", None) == self._batch_size
+            is_first_request = False
             if wrapper is None:
                 return []
-            return wrapper if is_taken or original is None else self._wrap(stage, original())
+            return for_lightning(wrapper if is_taken or original is None else self._wrap(stage, original()))
 
         return loader
 
     def _wrap(self, stage: str, loader: Any) -> Any:
-        wrapper = DataLoaderWrapper(loader)
+        loader = one_loader(loader, is_training=stage == "train")
+        wrapper = wrapped(loader)
         if stage == "valid":
             self._hooks.valid_loader, self._module._valid_loader = loader, wrapper
         else:

@@ -232,12 +232,14 @@ class AutomaticOptimizationModule(BaseModule):
     # A test batch. Lightning disables gradients for all of validation and testing, zae-engine for test_step only.
 
     @propagate_stop_iteration
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
-        """Run ``test_step`` and log it; skip a batch that is None."""
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int | None = None) -> dict[str, Any] | None:
+        """Run ``test_step`` and log it, also for its loader where there are several; skip a batch that is None."""
         self.hooks.begin_batch(batch_idx)
         if batch is None:
             return None
         output: dict[str, Any] | None = self._with_outer_grad_mode(self._test, None if batch is _NONE_BATCH else batch)
+        if dataloader_idx is not None and output is not None and not self._is_dry_run:
+            self.hooks.loader_results.add(dataloader_idx, output)
         return output
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
@@ -255,7 +257,7 @@ class AutomaticOptimizationModule(BaseModule):
         if not self._is_dry_run:
             self._with_outer_grad_mode(self.hooks.batch_done, batch)
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any] | None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int | None = None) -> dict[str, Any] | None:
         """Run `validation_step`."""
         return self.validation_step(batch, batch_idx, dataloader_idx)
 
@@ -303,7 +305,7 @@ class AutomaticOptimizationModule(BaseModule):
         values = tensors(self._step_metrics.without_latest(self.hooks.results))
         self.trainer.callback_metrics.update(values)
         if self._loader is None and at_end:  # the user's L.Trainer has loggers, and returns the logged values
-            self.log_dict(values)
+            self.log_dict({name: value for name, value in values.items() if "/dataloader_idx_" not in name})
 
     def finish_training(self) -> None:
         """Finish the training phase of an epoch: called before other callbacks read its results, and after them."""

@@ -161,6 +161,13 @@ class SavingTrainer(Protocol):
         """Save the callbacks' states again."""
 
 
+class LoaderResults(Protocol):
+    """The results of each of several validation loaders."""
+
+    def add(self, index: int, step_dict: Mapping[str, Any]) -> None:
+        """Add what a step on a loader returned."""
+
+
 class Hooks(Protocol):
     """The events of a run: each of Lightning's hooks in the generated module calls one of these methods.
 
@@ -230,6 +237,10 @@ class Hooks(Protocol):
 
     def to_floats(self, step_dict: Any) -> dict[str, float]:
         """Return the scalars of a step's output."""
+
+    @property
+    def loader_results(self) -> LoaderResults:
+        """The results of each of several validation loaders."""
 
     # The run
 

@@ -30,12 +30,12 @@ from .loggers.error_guard import suppress_logger_errors
 from .manual_module import make_module
 from .module import AutomaticOptimizationModule
 from .monitors import deferred_monitors
-from .monitors import deferred_monitors
 from .performance.precision import precision_for
 from .performance.profiler import NullProfiler
 from .progress import read_progress, restore_progress
 from .protocol import Hooks, Screen, TrainerProtocol, World
 from .release import LightningRun, release
+from .several_loaders import for_lightning, wrapped
 from .strategies import placement_arguments
 from .warnings_filter import suppress_lightning_output
 
@@ -63,9 +63,7 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
             hooks.valid_loader = valid_loader = None
         # With overfit_batches the loaders are in order already; Lightning must not build others from the datasets.
         hide_dataset = bool(trainer._zae_state.config.trainer_kwargs.get("overfit_batches"))
-        train, valid = (
-            None if data is None else DataLoaderWrapper(data, hide_dataset) for data in (loader, valid_loader)
-        )
+        train, valid = (None if data is None else wrapped(data, hide_dataset) for data in (loader, valid_loader))
         resumed = hooks.resume_mid_epoch()
         restore_progress(lightning_trainer, progress, resumed)
         if resumed is not None and train is not None:
@@ -80,9 +78,9 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
                 with lent_to_lightning(data, hooks, module, {"train": train, "valid": valid}):
                     lightning_trainer.fit(module, datamodule=data)
             elif tunes_batch_size:  # the batch size finder reads the loader of the module for each size
-                lightning_trainer.fit(module, None, valid if valid is not None else [])
+                lightning_trainer.fit(module, None, for_lightning(valid) if valid is not None else [])
             else:
-                lightning_trainer.fit(module, train, valid)
+                lightning_trainer.fit(module, train, for_lightning(valid))
 
 
 def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
@@ -104,7 +102,7 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
             _keep(trainer, lightning_trainer)
         else:
             context.at_end(release, lightning_trainer)
-        wrapper = DataLoaderWrapper(loader)
+        wrapper = wrapped(loader)
         context.at_end(wrapper.close)
         module = make_module(hooks, wrapper)
         move_added_modules(previous, module)
@@ -112,7 +110,7 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
             with lent_to_lightning(data, hooks, module, {"test": wrapper}):
                 lightning_trainer.test(module, datamodule=data, verbose=False)
         else:
-            lightning_trainer.test(module, wrapper, verbose=False)
+            lightning_trainer.test(module, for_lightning(wrapper), verbose=False)
 
 
 @contextmanager

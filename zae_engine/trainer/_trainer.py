@@ -279,6 +279,8 @@ class Trainer(ABC):
         n_epoch = checks.epoch_count(n_epoch)
         checks.require_model(self)
         checks.lightning_objects(self)
+        loader = runner.one_loader(loader, is_training=self.mode == "train")
+        valid_loader = runner.one_loader(valid_loader, is_training=False)
         checks.loader(loader, "loader", n_epoch)
         if valid_loader is not None:
             checks.loader(valid_loader, "valid_loader", n_epoch)
@@ -321,6 +323,7 @@ class Trainer(ABC):
         """
         checks.require_model(self)
         checks.lightning_objects(self)
+        loader = runner.one_loader(loader, is_training=self.mode == "train")
         checks.loader(loader, "loader")
         if multi_process.should_launch(self):
             runner.launch(self, Trainer.run_epoch, loader, **kwargs)

@@ -20,6 +20,7 @@ from ..distributed.gradients import GradientAveraging
 from ..distributed.log_merging import BatchShare
 from ..distributed.parameters import TrainableParameters
 from ..logs.epoch_results import to_floats
+from ..logs.loader_results import LoaderResults
 from ..optim import clip_gradients, is_torch_optimizer, learning_rate
 from ..overrides import is_overridden
 from ..utilities.exceptions import keep_exception
@@ -59,6 +60,7 @@ class BatchHooks:
         self.kwargs = kwargs
         self.grad_enabled = torch.is_grad_enabled()
         self.results: dict[str, float] = {}
+        self.loader_results = LoaderResults()
         self._outer_display = trainer._zae_state.run.display  # of the run that contains this epoch
         self._outer_mode: str | None = None  # of a trainer within an ``L.Trainer`` of the user's own
         self._guards_interrupts = True

@@ -27,6 +27,7 @@ class EpochHooks(BatchHooks):
         if self._training is not None:
             phase, self._training = self._training, None
             self.results.update(phase.finish())
+            self.results.update(self.loader_results.take())
 
     def finish_epoch(self, is_validation: bool = False) -> None:
         """Finish the phase, if `finish_training` has not."""

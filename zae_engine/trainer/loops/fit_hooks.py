@@ -147,6 +147,7 @@ class FitHooks(BatchHooks):
         if self._training is not None:
             phase, self._training = self._training, None
             self._add_results(phase.finish())
+            self.results.update(self.loader_results.take())
 
     def start_validation(self, training_over: bool = True) -> None:
         """Switch to test mode and clear the logs, once; in the middle of an epoch, suspend the training phase."""
@@ -166,6 +167,7 @@ class FitHooks(BatchHooks):
             return
         trainer = self.trainer
         self._add_results(self._validation.finish())
+        self.results.update(self.loader_results.take())
         self.results.update(results_of_validation(self.results))
         trainer.toggle(self._mode)
         self._validation, self._validated, self._validated_here = None, True, True

@@ -128,6 +128,24 @@ def attached_data_module(trainer: TrainerProtocol, data: Any) -> Iterator[None]:
         yield
 
 
+def one_loader(value: Any, is_training: bool) -> Any:
+    """Return several loaders, in a list, a dict or Lightning's CombinedLoader, as one; anything else unchanged.
+
+    Parameters
+    ----------
+    value : object
+        The user's argument.
+    is_training : bool
+        Whether the loaders train, so that their batches are combined; otherwise they follow one another.
+    """
+    if not (isinstance(value, (list, tuple, dict)) or hasattr(value, "iterables")):
+        return value
+    with guarded_import("zae_lightning"):
+        import zae_lightning
+
+    return zae_lightning.one_loader(value, is_training)
+
+
 def make_lightning_module(trainer: TrainerProtocol) -> AutomaticOptimizationModule:
     """Return a ``LightningModule`` of the trainer, for an ``L.Trainer`` of the user's own."""
     with guarded_import("zae_lightning"):

@@ -9,7 +9,28 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.data import sized_len
 
-_HIDDEN = ("loader", "sampler", "batch_sampler", "_iterator")
+_HIDDEN = ("loader", "_iterator")
+_SAMPLERS = ("sampler", "batch_sampler")
+
+
+def given_loaders(value: Any) -> Any:
+    """Return the user's loaders in place of their wrappers.
+
+    Parameters
+    ----------
+    value : object
+        A wrapper, a container of wrappers, or anything else.
+
+    Returns
+    -------
+    object
+        A loader, or what the user gave in place of one.
+    """
+    if isinstance(value, DataLoaderWrapper):
+        return getattr(value.loader, "structure", value.loader)  # of several loaders
+    if isinstance(value, dict):
+        return {key: given_loaders(part) for key, part in value.items()}
+    return [given_loaders(part) for part in value] if isinstance(value, list) else value
 
 
 class DataLoaderWrapper:
@@ -25,9 +46,11 @@ class DataLoaderWrapper:
     Parameters
     ----------
     loader : iterable of batches
-        The user's loader. The wrapper has its attributes, but not its samplers, on which Lightning calls ``set_epoch``.
+        The user's loader. The wrapper has its attributes.
     hide_dataset : bool, optional
-        Whether to hide ``dataset`` too, so that Lightning does not build another loader from it.
+        Whether to hide ``dataset``, so that Lightning does not build another loader from it.
+    hide_samplers : bool, optional
+        Whether to hide its samplers, so that Lightning does not call ``set_epoch`` on them.
 
     Attributes
     ----------
@@ -35,9 +58,9 @@ class DataLoaderWrapper:
         Whether Lightning reads a batch before it has trained the one before; the training loop sets this.
     """
 
-    def __init__(self, loader: Any, hide_dataset: bool = False) -> None:
+    def __init__(self, loader: Any, hide_dataset: bool = False, hide_samplers: bool = True) -> None:
         self.loader = loader
-        self._hidden = (*_HIDDEN, "dataset") if hide_dataset else _HIDDEN
+        self._hidden = (*_HIDDEN, *["dataset"] * hide_dataset, *_SAMPLERS * hide_samplers)
         self._length = sized_len(loader)
         self._batch_iterator: Iterator[Any] | None = None
         self._n_yielded = self._n_skipped = self._n_of_earlier_epoch = 0

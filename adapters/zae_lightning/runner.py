@@ -63,7 +63,11 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
             hooks.valid_loader = valid_loader = None
         # With overfit_batches the loaders are in order already; Lightning must not build others from the datasets.
         hide_dataset = bool(trainer._zae_state.config.trainer_kwargs.get("overfit_batches"))
-        train, valid = (None if data is None else wrapped(data, hide_dataset) for data in (loader, valid_loader))
+        # With a Lightning part, samplers are told the epoch; the share of a process has told it already.
+        hide_samplers = not hooks.follows_lightning or trainer._zae_state.process.world is not None
+        train, valid = (
+            None if data is None else wrapped(data, hide_dataset, hide_samplers) for data in (loader, valid_loader)
+        )
         resumed = hooks.resume_mid_epoch()
         restore_progress(lightning_trainer, progress, resumed)
         if resumed is not None and train is not None:

@@ -128,7 +128,9 @@ class WrappersInTurn(DataLoaderWrapper):
     def __init__(self, loaders: LoadersInTurn, wrap: Callable[[Any], DataLoaderWrapper]) -> None:
         super().__init__(loaders)
         self._wrappers = [wrap(loader) for loader in loaders.loaders]
-        self.for_lightning = self._wrappers
+        combined = CombinedLoader(loaders.structure, "sequential")
+        combined.flattened = self._wrappers
+        self.for_lightning = combined.iterables
 
     def remaining(self) -> Iterator[Any]:
         """Yield the batches that the loaders give beyond their lengths."""
@@ -141,13 +143,13 @@ class WrappersInTurn(DataLoaderWrapper):
             wrapper.close()
 
 
-def wrapped(loader: Any, hide_dataset: bool = False) -> DataLoaderWrapper:
-    """Return the wrapper of a loader, or those of several."""
+def wrapped(loader: Any, hide_dataset: bool = False, hide_samplers: bool = True) -> DataLoaderWrapper:
+    """Return the wrapper of a loader, or those of several; see `DataLoaderWrapper`."""
     if isinstance(loader, LoadersInTurn):
-        return WrappersInTurn(loader, lambda one: DataLoaderWrapper(one, hide_dataset))
-    return DataLoaderWrapper(loader, hide_dataset)
+        return WrappersInTurn(loader, lambda one: DataLoaderWrapper(one, hide_dataset, hide_samplers))
+    return DataLoaderWrapper(loader, hide_dataset, hide_samplers)
 
 
 def for_lightning(wrapper: DataLoaderWrapper | None) -> Any:
-    """Return what Lightning receives: a wrapper, a list of them, or None."""
+    """Return what Lightning receives: a wrapper, a container of them, or None."""
     return wrapper.for_lightning if isinstance(wrapper, WrappersInTurn) else wrapper

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from zae_lightning.dataloader import DataLoaderWrapper
+from zae_lightning.dataloader import DataLoaderWrapper, given_loaders
 
 
 class Loader:
@@ -226,3 +226,18 @@ def test_a_loader_that_never_had_a_batch_is_not_warned_of(recwarn):
     wrapper = DataLoaderWrapper(Loader(0))
     assert list(wrapper) == list(wrapper) == []
     assert not recwarn
+
+
+def test_the_loaders_that_the_user_gave_are_found_behind_wrappers():
+    loader, other = DataLoader(range(2)), DataLoader(range(4))
+    wrapper, second = DataLoaderWrapper(loader), DataLoaderWrapper(other)
+    assert given_loaders(wrapper) is loader
+    assert given_loaders([wrapper, second]) == [loader, other]
+    assert given_loaders({"a": wrapper}) == {"a": loader}
+    assert given_loaders(None) is None
+
+
+def test_samplers_are_hidden_unless_lightning_may_tell_them_the_epoch():
+    loader = DataLoader(range(2))
+    assert not hasattr(DataLoaderWrapper(loader), "sampler")
+    assert DataLoaderWrapper(loader, hide_samplers=False).sampler is loader.sampler

@@ -20,10 +20,15 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from .neptune_fields import FieldPaths
+
 DEFAULT_ADDRESS = "https://app.neptune.ai"
 PROBE_SECONDS = 3.0
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+
+# The class of Neptune's field for a value; bool comes first, because it is an int.
+_FIELD_TYPES: dict[type, str] = {bool: "Boolean", int: "Integer", float: "Float", str: "String"}
 
 
 class NeptuneLogger(Logger):
@@ -51,6 +56,7 @@ class NeptuneLogger(Logger):
         self._run = run
         self._params = params
         self._prefix = f"{prefix}/" if prefix else ""
+        self._paths: FieldPaths | None = None
 
     @property
     @rank_zero_experiment
@@ -72,7 +78,7 @@ class NeptuneLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append values to series of the same names.
+        """Append values to series of the same names, or of the nearest free name; see `FieldPaths`.
 
         Parameters
         ----------
@@ -81,27 +87,62 @@ class NeptuneLogger(Logger):
             series named ``<name>_not_finite``.
         step : int, optional
             The step of all values.
+
+        Raises
+        ------
+        ValueError
+            If Neptune rejects a value; the message names the key. The other values are logged.
+        RuntimeError
+            If the run is stopped.
         """
-        errors: list[Exception] = []
-        for key, value in metrics.items():
-            path = self._prefix + key
-            try:
-                if math.isfinite(value):
-                    self.experiment[path].append(float(value), step=step)
-                else:
-                    self.experiment[f"{path}_not_finite"].append(str(value), step=step)
-            except Exception as error:  # Neptune rejects the name; the other values are logged
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        self._write_all(metrics, "", lambda key, value: self._append(key, value, step))
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Store values under ``parameters``."""
-        values = vars(params) if isinstance(params, Namespace) else params
+        """Store values under ``parameters``, each under its name or the nearest free one; see `FieldPaths`.
+
+        Raises
+        ------
+        ValueError
+            If Neptune rejects a value; the message names the key. The other values are stored.
+        RuntimeError
+            If the run is stopped.
+        """
+        self._write_all(vars(params) if isinstance(params, Namespace) else params, "parameters/", self._assign)
+
+    def _append(self, key: str, value: float, step: int | None) -> None:
+        run, paths = self.experiment, self._field_paths()
+        if math.isfinite(value):
+            run[paths.path(key, "FloatSeries")].append(float(value), step=step)
+        else:
+            run[paths.path(f"{key}_not_finite", "StringSeries")].append(str(value), step=step)
+
+    def _assign(self, key: str, value: Any) -> None:
+        plain = value if isinstance(value, (bool, int, float, str)) else str(value)
+        field_type = next(name for cls, name in _FIELD_TYPES.items() if isinstance(plain, cls))
+        self.experiment[self._field_paths().path(key, field_type)] = plain
+
+    def _write_all(self, values: Mapping[str, Any], namespace: str, write: Callable[[str, Any], None]) -> None:
+        run = self.experiment
+        if run is not None and hasattr(run, "is_live") and not run.is_live():
+            raise RuntimeError(
+                f"the run {self.version} is stopped. Build a new trainer, which starts a new run; or let this trainer "
+                "log to a run of yours: trainer.loggers.append(zae_lightning.loggers.NeptuneLogger(run))"
+            )
+        errors: list[tuple[str, Exception]] = []
         for key, value in values.items():
-            plain = value if isinstance(value, (bool, int, float, str)) else str(value)
-            self.experiment[f"{self._prefix}parameters/{key}"] = plain
+            try:
+                write(f"{self._prefix}{namespace}{key}", value)
+            except Exception as error:  # the other values are written
+                errors.append((f"{self._prefix}{namespace}{key}", error))
+        if errors:
+            reasons = "; ".join(f"the key {key!r} ({type(error).__name__}: {error})" for key, error in errors)
+            raise ValueError(f"Neptune rejects {reasons}") from errors[0][1]
+
+    def _field_paths(self) -> FieldPaths:
+        if self._paths is None:
+            self._paths = FieldPaths(self._run)
+        return self._paths
 
     @rank_zero_only
     def save(self) -> None:
@@ -157,6 +198,21 @@ def start_run(params: Mapping[str, Any]) -> Any:
         arguments.pop("with_id", None)  # an offline run cannot continue a run of the service
         mode = "offline"
     return ensure_is_live(neptune.init_run(**arguments), is_offline=mode == "offline")
+
+
+def active_runs() -> list[Any]:
+    """Return no run: Neptune has no run of the whole process, which a trainer could continue."""
+    return []
+
+
+def claim(run: Any, active: list[Any]) -> bool:
+    """Return that trainers stop a run."""
+    return True
+
+
+def closes_at_exit() -> bool:
+    """Return false: Neptune stops open runs when the program ends, but waits for the service as long as it takes."""
+    return False
 
 
 def close_run(run: Any) -> None:

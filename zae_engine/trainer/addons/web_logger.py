@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
-import warnings
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..distributed.world import is_rank_zero
 from ..utilities.import_guard import guarded_import
+from . import web_runs
 from .compose import with_mixin
 from .core import AddOnBase, T
 from .neptune_offline import read_offline_run
@@ -21,13 +19,27 @@ __all__ = ["NeptuneLoggerAddon", "WandBLoggerAddon", "read_offline_run"]
 class WandBLoggerAddon(AddOnBase):
     """Log to Weights & Biases, through Lightning's ``WandbLogger``.
 
-    The trainer takes one more keyword, ``web_logger``, a dict whose ``"wandb"`` entry goes to ``wandb.init`` as it is;
-    ``mode="offline"`` and ``mode="disabled"`` need neither network nor key. The run starts with the trainer and
-    finishes when the trainer is deleted, when the program ends, or by ``trainer.web_logger["wandb"].finish()``. Two
-    trainers in one process have a run each.
+    The trainer takes one more keyword, ``web_logger``, a dict whose ``"wandb"`` entry goes to ``wandb.init``.
+    ``mode="offline"`` and ``mode="disabled"`` need neither network nor key.
+
+    The run opens with the trainer. It finishes by ``trainer.web_logger["wandb"].finish()``, when the trainer is
+    deleted, or when the program ends, with the program's exit code. Each trainer has its own run, with two exceptions:
+
+    - A run that the user has opened, a sweep's trial or ``wandb.init()`` before the trainer, is continued, and the user
+      finishes it. ``config`` is added to it; a warning names other settings that it does not have.
+    - A run of this process that the dict names by ``id`` is continued. If it belongs to another trainer, both share it,
+      and it finishes with the last of them.
+
+    ``"reinit": "create_new"`` opens a new run all the same. A disabled run is never continued.
+
+    ``wandb.log`` in a step reaches ``wandb.run``: the run of the user, or of the first trainer. In several processes it
+    reaches the trainer's run on rank 0, and does nothing on other ranks. ``trainer.web_logger["wandb"].log`` always
+    reaches the trainer's run.
 
     Every training step is logged under its own names with the learning rate as ``lr``, every test epoch as means under
-    ``test_<name>``; the step number continues over several runs. The trainer's hyper-parameters are logged once.
+    ``test_<name>``; the step number continues over several runs. The trainer's hyper-parameters are logged once, but
+    for those that the configuration has already. After the run is finished, a warning says what to do, and training
+    continues. Copies of a trainer, by pickle or copy, have no run.
 
     Raises
     ------
@@ -61,7 +73,11 @@ class NeptuneLoggerAddon(AddOnBase):
 
     The trainer takes one more keyword, ``web_logger``, a dict with an entry ``"neptune"``: ``project_name``,
     ``api_tkn`` and any further argument of ``neptune.init_run``, such as ``mode="offline"``. What is logged, and when
-    the run ends, is as with `WandBLoggerAddon`.
+    the run ends, is as with `WandBLoggerAddon`; each trainer starts a run.
+
+    Neptune holds no field ``a`` beside a field ``a/b``, and values of one type in a field. A key whose path is taken
+    gets an underscore at the part in question: ``a/b`` beside ``a`` is logged under ``a_/b``, and ``a`` beside ``a/b``
+    under ``a_``. A warning names both keys.
 
     Neptune's hosted service ended in March 2026. If the service of the token does not answer, one warning says so
     and the run is recorded offline; `read_offline_run` reads such a run. Training neither fails nor waits.
@@ -101,20 +117,32 @@ class WebLoggerMixin:
         self.web_logger: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
 
-    def _attach_web_logger(self, name: str, run: Any) -> None:
+    def _open_web_logger(self, name: str, start: Callable[[dict[str, Any]], Any], params: dict[str, Any]) -> None:
+        """Open a run, and log to it; a trainer that cannot be built closes the runs that it has opened so far."""
         adapter = _adapter(name)
-        self.web_logger[name] = adapter.ensure_is_live(run)
-        self.loggers.append(adapter.logger_of(run))
-        finish = weakref.finalize(self, _close, run, adapter.close_run)
-        finish.atexit = False  # that would be after wandb's own end; our atexit comes before it
-        atexit.register(finish)
+        active = adapter.active_runs()
+        try:
+            run = start(params)
+            if adapter.claim(run, active):
+                web_runs.hold(self, run, adapter.close_run, closes_at_exit=adapter.closes_at_exit())
+            self.web_logger[name] = adapter.ensure_is_live(run)
+            logger = adapter.logger_of(run)
+        except BaseException:
+            web_runs.release_all(self)
+            raise
+        logger._zae_run = run
+        self.loggers.append(logger)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the runs: they belong to this process."""
         parent: Any = super()
         state: dict[str, Any] = parent.__getstate__()
         runs = list(state["web_logger"].values())
-        loggers = [logger for logger in state["loggers"] if not any(logger.experiment is run for run in runs)]
+        loggers = [
+            logger
+            for logger in state["loggers"]
+            if not any(getattr(logger, "__dict__", {}).get("_zae_run") is run for run in runs)
+        ]
         return {**state, "web_logger": {}, "loggers": loggers}
 
 
@@ -126,10 +154,10 @@ class WandBLoggerMixin(WebLoggerMixin):
         super().__init__(*args, **kwargs)
         if params is not None:
             _require("wandb", "WandBLoggerAddon")
-            self._attach_web_logger("wandb", self.init_wandb(_of_rank(self, params, "disabled")))
+            self._open_web_logger("wandb", self.init_wandb, _of_rank(self, params, "disabled"))
 
     def init_wandb(self, params: dict[str, Any]) -> Any:
-        """Start and return the run; may be overridden."""
+        """Open or continue, and return, the run; may be overridden."""
         return _adapter("wandb").start_run(params)
 
 
@@ -141,7 +169,7 @@ class NeptuneLoggerMixin(WebLoggerMixin):
         super().__init__(*args, **kwargs)
         if params is not None:
             _require("neptune", "NeptuneLoggerAddon")
-            self._attach_web_logger("neptune", self.init_neptune(_of_rank(self, params, "debug")))
+            self._open_web_logger("neptune", self.init_neptune, _of_rank(self, params, "debug"))
 
     def init_neptune(self, params: dict[str, Any]) -> Any:
         """Start and return the run; may be overridden."""
@@ -186,17 +214,6 @@ def _require(package: str, add_on: str) -> None:
 
 
 def _adapter(name: str) -> Any:
-    """Return the adapter's module for a service: ``start_run``, ``ensure_is_live``, ``logger_of`` and ``close_run``."""
+    """Return the adapter's module for a service, whose functions open, log to and close its runs."""
     with guarded_import("zae_lightning"):
         return importlib.import_module(f"zae_lightning.loggers.{name}")
-
-
-def _close(run: Any, close: Callable[[Any], None]) -> None:
-    """Close a run that is still open, when it is let go or the program ends: nothing waits for an exception there."""
-    try:
-        if run.is_live():
-            close(run)
-    except Exception as error:
-        warnings.warn(
-            f"A run of {type(run).__module__} was not closed ({type(error).__name__}: {error}).", stacklevel=2
-        )

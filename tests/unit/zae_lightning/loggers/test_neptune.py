@@ -8,6 +8,7 @@ import math
 import socket
 import threading
 import time
+import warnings
 
 import lightning.pytorch as L
 import pytest
@@ -69,12 +70,53 @@ def test_values_that_are_not_finite_are_kept_as_text():
 def test_a_name_that_neptune_rejects_leaves_the_others():
     logger = NeptuneLogger(**OFFLINE)
     logger.log_metrics({"a": 1.0}, 0)
-    with pytest.raises(Exception, match="a/b"):
-        logger.log_metrics({"a": 2.0, "a/b": 1.0, "loss": 3.0}, 1)
+    with pytest.raises(ValueError, match=r"Neptune rejects the key 'a/b' \(TypeError"):
+        logger.log_metrics({"a": 2.0, "a/b": object(), "loss": 3.0}, 1)
     logger.experiment.stop()
     run = read_offline_run(".neptune")
     assert [point.value for point in run["a"]] == [1.0, 2.0]
     assert [point.value for point in run["loss"]] == [3.0]
+
+
+def test_keys_below_one_another_lose_nothing():
+    logger = NeptuneLogger(**OFFLINE)
+    values = {"a/b": 1.0, "a/b/c": 2.0, "a": 3.0, "loss": math.nan, "loss/train": 4.0}
+    with pytest.warns(UserWarning, match="Neptune cannot hold the key") as caught:
+        logger.log_metrics(values, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        logger.log_metrics(values, 1)
+        logger.log_metrics(values, 2)
+    assert [str(warning.message) for warning in caught if warning.category is UserWarning] == [
+        "Neptune cannot hold the key 'a/b/c' beside 'a/b'; its values are logged under 'a/b_/c'.",
+        "Neptune cannot hold the key 'a' beside 'a/b'; its values are logged under 'a_'.",
+    ]
+    logger.experiment.stop()
+    run = read_offline_run(".neptune")
+    for path, value in {"a/b": 1.0, "a/b_/c": 2.0, "a_": 3.0, "loss_not_finite": "nan", "loss/train": 4.0}.items():
+        assert [(point.step, point.value) for point in run[path]] == [(step, value) for step in range(3)], path
+
+
+def test_hyperparameters_below_one_another_and_of_other_types_lose_nothing():
+    logger = NeptuneLogger(**OFFLINE)
+    with pytest.warns(UserWarning, match="'parameters/optimizer/lr' beside 'parameters/optimizer'"):
+        logger.log_hyperparams({"optimizer": "SGD", "optimizer/lr": 0.1, "width": 2})
+    with pytest.warns(UserWarning, match=r"'parameters/width', which holds values of another type \(Integer\)"):
+        logger.log_hyperparams({"width": 2.5})
+    logger.experiment.stop()
+    values = read_offline_run(".neptune").values_set
+    assert values["parameters/optimizer"] == "SGD"
+    assert values["parameters/optimizer_/lr"] == 0.1
+    assert (values["parameters/width"], values["parameters/width_"]) == (2, 2.5)
+
+
+def test_a_stopped_run_says_what_to_do():
+    logger = NeptuneLogger(**OFFLINE)
+    logger.experiment.stop()
+    with pytest.raises(RuntimeError, match=r"run \S+ is stopped\. Build a new trainer.*trainer\.loggers\.append"):
+        logger.log_metrics({"a": 1.0}, 0)
+    with pytest.raises(RuntimeError, match="is stopped"):
+        logger.log_hyperparams({"a": 1.0})
 
 
 def test_a_run_of_the_service_continues_as_a_new_offline_run():

@@ -90,6 +90,7 @@ def worker_main(connection: Connection, task: Task | None) -> None:
     failed = True
     try:
         channel.send("started")
+        _connect_wandb(task, channel)
         trainer, function, args, kwargs = _load(task, channel)
         objects = named_objects(trainer, args)
         try:
@@ -179,6 +180,15 @@ def _load(
     # Pickling an optimizer omits the hook that its scheduler installs; torch warns of that.
     warnings.filterwarnings("ignore", message=r"Seems like `optimizer\.step\(\)` has been overridden")
     return trainer, function, args, kwargs
+
+
+def _connect_wandb(task: Task, channel: _ParentChannel) -> None:
+    """Let the user's ``wandb.log`` reach the trainer's run, before an import of the user's code copies the function."""
+    name = "web_logger[wandb]"
+    if name in task.attributes:
+        from ..loggers.wandb import set_global_run  # a second, which only trainers with such a run spend
+
+        set_global_run(make_proxies({name: None}, channel.call if task.rank == 0 else _ignore)[name])
 
 
 def _join_group(trainer: TrainerProtocol, task: Task) -> None:

@@ -6,9 +6,10 @@ import inspect
 import signal
 import sys
 
+import lightning.pytorch as L
 import pytest
 from lightning.pytorch.trainer import call
-from zae_lightning.exceptions import UserStopIteration, propagate_stop_iteration, unwrap_user_exception
+from zae_lightning.exceptions import UserStopIteration, keep_exception, propagate_stop_iteration, unwrap_user_exception
 
 
 def raised_by(function):
@@ -78,3 +79,45 @@ def test_lightning_still_exits_from_the_function_of_this_name(make, loader):
     error = raised_by(lambda: call._call_and_handle_interrupt(trainer.lightning_trainer, step))
     assert isinstance(error, SystemExit)
     assert unwrap_user_exception(error) is interrupt
+
+
+@pytest.mark.parametrize("later", [AttributeError("no state"), OSError("disk full")])
+@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), KeyboardInterrupt("mine"), SystemExit(3)])
+def test_the_exception_that_ended_the_run_is_the_original_of_one_that_the_cleaning_up_raised(error, later):
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+
+    def fit():
+        raise error
+
+    def teardown():
+        raise later
+
+    trainer._teardown = teardown
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        found = raised_by(lambda: call._call_and_handle_interrupt(trainer, fit))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert found is later
+    assert unwrap_user_exception(found) is error
+
+
+def test_an_interrupt_during_the_cleaning_up_stays_one():
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+
+    def fit():
+        raise ZeroDivisionError
+
+    def teardown():
+        raise KeyboardInterrupt
+
+    trainer._teardown = teardown
+    assert unwrap_user_exception(raised_by(lambda: call._call_and_handle_interrupt(trainer, fit))) is None
+
+
+def test_an_exception_at_the_end_is_a_note_of_another_one():
+    error = ZeroDivisionError("mine")
+    with keep_exception(error):
+        raise OSError("disk full")
+    with pytest.raises(OSError, match="disk full"), keep_exception(None):
+        raise OSError("disk full")

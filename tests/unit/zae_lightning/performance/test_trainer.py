@@ -1,6 +1,7 @@
 """Fast trainer: its properties have the values of Lightning's own, throughout a run."""
 
 import lightning.pytorch as L
+import pytest
 import torch
 from lightning.pytorch.trainer.states import RunningStage
 from zae_lightning.performance.trainer import FastTrainer
@@ -56,3 +57,19 @@ def test_training_can_be_set_as_in_lightning():
         trainer.validating = True
         trainer.training = False
         assert trainer.state.stage is RunningStage.VALIDATING
+
+
+@pytest.mark.parametrize(("steps", "is_restored"), [(0, False), (2, True)])
+def test_random_states_are_restored_only_around_a_sanity_check(steps, is_restored):
+    trainer = FastTrainer(num_sanity_val_steps=steps, **SILENT)
+    drawn = []
+    trainer._run_sanity_check = trainer.fit_loop.run = lambda: drawn.append(torch.rand(3))
+    data = torch.utils.data.DataLoader(torch.zeros(1, 2))
+    trainer.fit(Module(), data, data)
+    before, after = drawn
+    assert torch.equal(before, after) == is_restored
+
+
+def test_the_private_names_of_the_stage_are_there():
+    assert {"isolate_rng"} <= set(L.Trainer._run_stage.__code__.co_names) & set(L.Trainer._run_stage.__globals__)
+    assert {"_run_sanity_check"} <= set(L.Trainer._run_stage.__code__.co_names)

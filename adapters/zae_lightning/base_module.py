@@ -115,7 +115,7 @@ class BaseModule(L.LightningModule):
     def batch_size(self) -> int | None:
         """The batch size of the training loader; missing where a data module has one, and without a loader."""
         data = getattr(self._trainer, "datamodule", None)
-        if self.hooks.loader is None or hasattr(data, "batch_size"):
+        if self.hooks.batch_size is None or hasattr(data, "batch_size"):
             raise AttributeError("batch_size: it is the data module's, or the trainer has no loader")
         return self.hooks.batch_size
 

@@ -16,7 +16,10 @@ from .protocol import Hooks
 
 
 def make_module(
-    hooks: Hooks, loader: DataLoaderWrapper | None = None, valid_loader: DataLoaderWrapper | None = None
+    hooks: Hooks,
+    loader: DataLoaderWrapper | None = None,
+    valid_loader: DataLoaderWrapper | None = None,
+    for_both_packages: bool = False,
 ) -> AutomaticOptimizationModule:
     """Return the LightningModule of a trainer.
 
@@ -26,6 +29,8 @@ def make_module(
         The run's hooks.
     loader, valid_loader : DataLoaderWrapper, optional
         The loaders that Lightning iterates; None for the user's ``L.Trainer``.
+    for_both_packages : bool, optional
+        Whether the module is to be one of ``pytorch_lightning`` too, if the program has imported that.
 
     Returns
     -------
@@ -33,7 +38,7 @@ def make_module(
         A `ManualOptimizationModule` if the trainer overrides ``run_batch``.
     """
     cls = ManualOptimizationModule if hooks.uses_manual_optimization else AutomaticOptimizationModule
-    module: AutomaticOptimizationModule = module_class(cls)(hooks, loader, valid_loader)
+    module: AutomaticOptimizationModule = (module_class(cls) if for_both_packages else cls)(hooks, loader, valid_loader)
     return module
 
 

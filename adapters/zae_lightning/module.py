@@ -46,6 +46,7 @@ class AutomaticOptimizationModule(BaseModule):
         self._optimizer: Any = None
         self._schedulers: list[Any] = []
         self._is_test_finished = self._is_tuning = self._is_in_external_trainer = False
+        self._logged: set[str] = set()
         self._sigterm_handler = signal.getsignal(signal.SIGTERM)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -67,7 +68,8 @@ class AutomaticOptimizationModule(BaseModule):
         if self._loader is None and not self._is_in_external_trainer:
             self._is_in_external_trainer = True
             has_bar = self.trainer.progress_bar_callback is not None
-            self.hooks.enter_external_trainer("train" if stage == "fit" else "test", has_bar)
+            is_trial = bool(self.trainer.fast_dev_run)
+            self.hooks.enter_external_trainer("train" if stage == "fit" else "test", has_bar, is_trial)
             bar_metrics = [ProgressBarMetrics()] if has_bar else []
             self.trainer.callbacks = [EpochResultsCallback(), *bar_metrics, *self.trainer.callbacks]
             self.model = self.hooks.model  # the user may have set another one
@@ -305,7 +307,15 @@ class AutomaticOptimizationModule(BaseModule):
         values = tensors(self._step_metrics.without_latest(self.hooks.results))
         self.trainer.callback_metrics.update(values)
         if self._loader is None and at_end:  # the user's L.Trainer has loggers, and returns the logged values
-            self.log_dict({name: value for name, value in values.items() if "/dataloader_idx_" not in name})
+            self._log_results({name: value for name, value in values.items() if "/dataloader_idx_" not in name})
+
+    def _log_results(self, values: dict[str, torch.Tensor]) -> None:
+        """Log the results of a phase, each once: those of a validation are logged when it ends."""
+        is_validation = self._current_fx_name == "on_validation_epoch_end" and self.trainer.state.fn == "fit"
+        if is_validation:
+            values = {name: value for name, value in values.items() if not name.startswith("train_")}
+        self.log_dict({name: value for name, value in values.items() if is_validation or name not in self._logged})
+        self._logged = set(values) if is_validation else set()
 
     def finish_training(self) -> None:
         """Finish the training phase of an epoch: called before other callbacks read its results, and after them."""

@@ -247,8 +247,11 @@ class Hooks(Protocol):
     def __enter__(self) -> Any:
         """Start the run."""
 
-    def enter_external_trainer(self, mode: str, has_bar: bool = False) -> None:
-        """Start a run inside the user's ``L.Trainer``, in this mode; ``has_bar`` says whether that shows a bar."""
+    def enter_external_trainer(self, mode: str, has_bar: bool = False, is_trial: bool = False) -> None:
+        """Start a run inside the user's ``L.Trainer``, in this mode.
+
+        ``has_bar`` says whether that shows a bar; ``is_trial``, whether the run leaves no trace.
+        """
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End the run; what fails here does not replace the exception that ends it."""

@@ -22,7 +22,7 @@ from .dataloader import DataLoaderWrapper
 from .datamodule import is_lightning_data_module, lent_to_lightning
 from .device_transfer import move_to_device
 from .exceptions import keep_exception, unwrap_user_exception
-from .foreign_lightning import bridged, check_can_be_bridged, is_instance, trainer_class
+from .foreign_lightning import MixedTrainer, bridged, check_can_be_bridged, is_instance, trainer_class
 from .launchers.launcher import run_in_processes
 from .launchers.object_paths import named_objects
 from .launchers.results import apply_results
@@ -72,7 +72,7 @@ def fit(trainer: TrainerProtocol, hooks: Hooks, n_epoch: int, loader: Any, valid
         restore_progress(lightning_trainer, progress, resumed)
         if resumed is not None and train is not None:
             train.skip(*resumed[:2])
-        module = make_module(hooks, train, valid)
+        module = make_module(hooks, train, valid, isinstance(lightning_trainer, MixedTrainer))
         move_added_modules(previous, module)
         tunes_batch_size = bool(_instances(trainer.callbacks, BatchSizeFinder))
         context.at_end(_read_progress, trainer, lightning_trainer)
@@ -108,7 +108,7 @@ def test(trainer: TrainerProtocol, hooks: Hooks, loader: Any) -> None:
             context.at_end(release, lightning_trainer)
         wrapper = wrapped(loader)
         context.at_end(wrapper.close)
-        module = make_module(hooks, wrapper)
+        module = make_module(hooks, wrapper, None, isinstance(lightning_trainer, MixedTrainer))
         move_added_modules(previous, module)
         if (data := trainer._zae_state.run.data_module) is not None:
             with lent_to_lightning(data, hooks, module, {"test": wrapper}):

@@ -159,6 +159,8 @@ class RunState:
         Returns the position within the current epoch, if its loader can resume there.
     data_module : LightningDataModule or None
         The data module that the loaders of the run come from.
+    is_trial : bool
+        Whether the run leaves no trace in loggers and files: with ``fast_dev_run``.
     """
 
     depth: int = 0
@@ -168,6 +170,7 @@ class RunState:
     epoch_summary: EpochSummary | None = None
     mid_epoch_state: Callable[[], dict[str, Any] | None] | None = None
     data_module: Any = None
+    is_trial: bool = False
 
 
 @dataclass

@@ -694,7 +694,7 @@ class Trainer(ABC):
             The file.
         """
         if is_rank_zero(self._zae_state.process.world):
-            torch.save(self.model.state_dict(), filename)
+            torch.save(weights.plain_state_dict(self.model), filename)
 
     def apply_weights(self, filename: weights.WeightsFile | None = None, strict: bool = True) -> None:
         """Load weights into the model: from a file, or the best weights of the buffer.

@@ -116,3 +116,15 @@ def test_methods_patched_on_the_class_are_called(make, loader, monkeypatch):
     monkeypatch.setattr(Trainer, "run_epoch", lambda self, loader, **kwargs: calls.append("run_epoch"))
     make().run(2, loader)
     assert calls[6:] == ["run_epoch"] * 2
+
+
+def test_results_are_logged_once_in_an_own_trainer(make, loader, valid_loader, tmp_path):
+    from lightning.pytorch.loggers import CSVLogger
+
+    logger, logged = CSVLogger(tmp_path), []
+    logger.log_metrics = lambda metrics, step: logged.extend((name, step) for name in metrics if name != "epoch")
+    own = L.Trainer(max_epochs=2, val_check_interval=0.5, logger=logger, accelerator="cpu", enable_progress_bar=False)
+    own.fit(make().lightning_module, loader, valid_loader)
+    assert len(logged) == len(set(logged))
+    assert sum(name == "val_loss" for name, _ in logged) == 6
+    assert sum(name == "train_loss" for name, _ in logged) == 2

@@ -18,7 +18,7 @@ from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
 from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
-from ..checkpoint.weights import WeightsFile
+from ..checkpoint.weights import WeightsFile, plain_state_dict
 from ..distributed.world import is_rank_zero
 from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
@@ -119,7 +119,7 @@ class StateManagerMixin:
         better = bool(parent.check_better(cur_epoch, cur_loss))
         if (summary := self._zae_state.run.epoch_summary) is not None:
             summary.better = better
-        if better or self._zae_is_overdue(cur_loss):
+        if (better or self._zae_is_overdue(cur_loss)) and not self._zae_state.run.is_trial:
             saved_loss, self.saved_loss = self.saved_loss, float(cur_loss)
             try:
                 self.save_state()
@@ -227,7 +227,7 @@ class StateManagerMixin:
 
     def save_model(self, filename: WeightsFile) -> None:
         """Save the model's weights to a file or an open binary file, in the trainer's format."""
-        formats.write_model(filename, self.model.state_dict(), self.save_format)
+        formats.write_model(filename, plain_state_dict(self.model), self.save_format)
 
     def save_optimizer(self) -> None:
         """Save the optimizer's state, if it has a ``state_dict``."""

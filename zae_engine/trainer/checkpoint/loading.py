@@ -67,6 +67,8 @@ def load(
         for part, part_state in states.items():
             _CHECKS[part](getattr(trainer, part), part_state)
             keys = _param_group_keys(getattr(trainer, part))
+            if part == "model":
+                part_state = weights.names_of(trainer.model, part_state)
             getattr(trainer, part).load_state_dict(part_state)
             if missing := keys - _param_group_keys(getattr(trainer, part)):
                 raise KeyError(

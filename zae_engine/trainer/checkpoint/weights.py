@@ -43,6 +43,38 @@ def clone_state_dict(model: torch.nn.Module) -> dict[str, Any]:
     return copied
 
 
+_COMPILED = "_orig_mod."
+"""What `torch.compile` puts before the names of a module's parameters."""
+
+
+def plain_state_dict(model: Any) -> dict[str, Any]:
+    """Return the model's state dictionary under the names that it has without `torch.compile`."""
+    state: dict[str, Any] = model.state_dict()
+    if not any(_COMPILED in str(key) for key in state):
+        return state
+    plain = type(state)((key.replace(_COMPILED, ""), value) for key, value in state.items())
+    metadata = getattr(state, "_metadata", None)
+    if metadata is not None:
+        plain._metadata = type(metadata)(  # type: ignore[attr-defined]
+            (f"{key}.".replace(_COMPILED, "").removesuffix("."), value) for key, value in metadata.items()
+        )
+    return plain
+
+
+def names_of(model: Any, state: Any) -> Any:
+    """Return a state dictionary under the names of a model, where one of them is compiled and the other is not."""
+    if not isinstance(model, torch.nn.Module) or not isinstance(state, Mapping):
+        return state
+    is_compiled = any("_orig_mod" in module._modules for module in model.modules())
+    if not is_compiled and not any(_COMPILED in str(key) for key in state):
+        return state
+    own = {key.replace(_COMPILED, ""): key for key in model.state_dict()}
+    names = {key: own.get(str(key).replace(_COMPILED, ""), key) for key in state}
+    if all(key == name for key, name in names.items()):
+        return state
+    return {names[key]: value for key, value in state.items()}
+
+
 class IncompatibleStateError(ValueError, RuntimeError):
     """A state belongs to another model, optimizer or scheduler."""
 
@@ -139,7 +171,7 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: Wei
         return
     before = clone_state_dict(model)
     try:
-        model.load_state_dict(state, strict=strict)
+        model.load_state_dict(names_of(model, state), strict=strict)
     except Exception as error:
         model.load_state_dict(before, strict=False)  # uninitialized lazy modules have no weights
         what = f"{_name(filename)!r} does" if filename else "The weights in the buffer do"

@@ -64,7 +64,8 @@ class BatchHooks:
         self._outer_display = trainer._zae_state.run.display  # of the run that contains this epoch
         self._outer_mode: str | None = None  # of a trainer within an ``L.Trainer`` of the user's own
         self._guards_interrupts = True
-        self._has_bar = has_progress_bar(trainer.callbacks, trainer._zae_state.config.trainer_kwargs)
+        given = trainer._zae_state.config.trainer_kwargs
+        self._has_bar, self._is_trial = has_progress_bar(trainer.callbacks, given), bool(given.get("fast_dev_run"))
         self._follows_lightning = has_lightning_parts(trainer)
 
     def __deepcopy__(self, memo: Any) -> Self:
@@ -120,7 +121,8 @@ class BatchHooks:
     @property
     def batch_size(self) -> int | None:
         """The batch size of the loader; setting it replaces the loader by a copy with that batch size."""
-        return getattr(self.loader, "batch_size", None)
+        loader = self.loader if self.loader is not None else self.trainer.loader  # the user's L.Trainer asks early
+        return getattr(loader, "batch_size", None)
 
     @batch_size.setter
     def batch_size(self, value: int) -> None:
@@ -273,6 +275,7 @@ class BatchHooks:
         state = self.trainer._zae_state
         self.display = self._make_display()
         state.run.depth += 1
+        outer_trial, state.run.is_trial = state.run.is_trial, state.run.is_trial or self._is_trial
         if self.trainer.mode == "train":
             log_hyperparams(self.trainer)
         self._contexts = ExitStack()
@@ -280,6 +283,7 @@ class BatchHooks:
         if self._guards_interrupts:
             self._contexts.enter_context(state.process.interrupts.installed())
         self._contexts.callback(self._close)
+        self._contexts.callback(setattr, state.run, "is_trial", outer_trial)
         self._contexts.callback(save_loggers, self.trainer)
         world = state.process.world
         if world is not None and world.log_tracker.is_used:  # an epoch within another one, which continues afterwards
@@ -287,9 +291,9 @@ class BatchHooks:
         self._contexts.enter_context(self._gradient_averaging())
         return self
 
-    def enter_external_trainer(self, mode: str, has_bar: bool = False) -> None:
+    def enter_external_trainer(self, mode: str, has_bar: bool = False, is_trial: bool = False) -> None:
         """Begin, in an ``L.Trainer`` of the user's own that runs in this mode; `__exit__` restores the mode."""
-        self._has_bar = has_bar
+        self._has_bar, self._is_trial = has_bar, is_trial
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader
         self.results.clear()  # one module serves several calls
         self._guards_interrupts = False  # Lightning restores the signal handler only after this module has ended

@@ -13,8 +13,12 @@ from ..optim import learning_rate
 
 
 def active_loggers(trainer: TrainerProtocol) -> list[Any]:
-    """Return the Lightning loggers of a trainer on rank 0; a subclass may use ``loggers`` for something else."""
-    loggers = trainer.loggers if is_rank_zero(trainer._zae_state.process.world) else []
+    """Return the Lightning loggers of a trainer on rank 0; a subclass may use ``loggers`` for something else.
+
+    There are none in a run with ``fast_dev_run``, which leaves no trace.
+    """
+    state = trainer._zae_state
+    loggers = trainer.loggers if is_rank_zero(state.process.world) and not state.run.is_trial else []
     return [logger for logger in loggers if hasattr(logger, "log_metrics")] if isinstance(loggers, list) else []
 
 

@@ -151,4 +151,4 @@ def make_lightning_module(trainer: TrainerProtocol) -> AutomaticOptimizationModu
     with guarded_import("zae_lightning"):
         import zae_lightning
 
-    return zae_lightning.make_module(FitHooks(trainer, 0, {}))
+    return zae_lightning.make_module(FitHooks(trainer, 0, {}), for_both_packages=True)

@@ -13,7 +13,7 @@ _EXAMPLES = {
 
 
 def is_callback(value: object, name: str = "Callback") -> bool:
-    """Whether an object is a Lightning callback, of either of Lightning's packages; ``name`` is that of a base class."""
+    """Whether an object is a Lightning callback, of either package; ``name`` is that of the base class to look for."""
     return any(base.__name__ == name and base.__module__.startswith(_PACKAGES) for base in type(value).__mro__)
 
 

@@ -129,3 +129,31 @@ def test_missing_keys_are_accepted_where_the_user_says_so():
     weights.apply(model, {"weight": [saved.state_dict()]}, None, strict=False)
     assert torch.equal(model.weight, saved.weight)
     assert torch.equal(model.bias, bias)
+
+
+class Nested(torch.nn.Module):
+    """Contains a module that may be compiled."""
+
+    def __init__(self, is_compiled):
+        super().__init__()
+        inner = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+        self.inner = torch.compile(inner, backend="eager") if is_compiled else inner
+
+
+def compiled(is_compiled):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    return torch.compile(model, backend="eager") if is_compiled else model
+
+
+@pytest.mark.parametrize("build", [Nested, compiled])
+def test_names_without_compilation_and_with_it(build):
+    plain, other = build(False), build(True)
+    state = weights.plain_state_dict(other)
+    assert list(state) == list(plain.state_dict())
+    assert state._metadata.keys() == plain.state_dict()._metadata.keys()
+    plain.load_state_dict(state)
+    for model in (plain, other):
+        for given in (plain.state_dict(), other.state_dict()):
+            model.load_state_dict(weights.names_of(model, given))
+    assert weights.names_of(plain, state) is state
+    assert weights.names_of(object(), state) is state

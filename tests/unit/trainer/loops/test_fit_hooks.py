@@ -120,3 +120,24 @@ def test_a_loss_without_a_mean_is_an_error_that_shows_it(make):
         hooks.run_batch_outside_loop(BATCH)
         with pytest.raises(TypeError, match="train_step returned 'text' under \"loss\""):
             hooks.finish_epoch()
+
+
+@pytest.mark.parametrize("way", ["run", "own"])
+def test_fast_dev_run_leaves_no_trace(make, loader, valid_loader, tmp_path, way):
+    import lightning.pytorch as L
+    from lightning.pytorch.loggers import CSVLogger
+
+    from zae_engine.trainer.addons import StateManagerAddon
+
+    logger, folder = CSVLogger(tmp_path, "logs"), tmp_path / "state"
+    lightning = {"fast_dev_run": True} if way == "run" else None
+    cls = Classifier.add_on(StateManagerAddon)
+    trainer = make(cls, loggers=[logger], save_path=str(folder), lightning=lightning)
+    if way == "run":
+        trainer.run(1, loader, valid_loader)
+    else:
+        own = L.Trainer(fast_dev_run=True, accelerator="cpu", enable_progress_bar=False)
+        own.fit(trainer.lightning_module, loader, valid_loader)
+    assert not (tmp_path / "logs").exists() or logger.experiment.metrics == []
+    assert not folder.exists() or list(folder.iterdir()) == []
+    assert trainer._zae_state.run.is_trial is False

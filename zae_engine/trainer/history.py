@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 _FORMAT = 1
+_CHECKSUM = re.compile(rb', "sha256": "([0-9a-f]{64})"}\Z')
 MODES = ("train", "test")
 
 
@@ -198,14 +201,16 @@ class History(Sequence[Record]):
         ----------
         filename : path
             The file. Numbers that are not finite are written as ``NaN`` and ``Infinity``, which Python's `json` reads.
+            The last entry, ``"sha256"``, is the checksum of the text without it.
         """
         content = {
             "format": _FORMAT,
             "epochs": self._records,
             "losses": {mode: self.steps(mode) for mode in MODES},
         }
-        text = json.dumps(content, default=_to_json)
-        atomic_write(filename, lambda file: file.write(text.encode()))
+        data = json.dumps(content, default=_to_json).encode()
+        end = f', "sha256": "{hashlib.sha256(data).hexdigest()}"}}'.encode()
+        atomic_write(filename, lambda file: file.write(data[:-1] + end))
 
     @classmethod
     def load(cls, filename: str | os.PathLike[str]) -> History:
@@ -224,13 +229,14 @@ class History(Sequence[Record]):
         Raises
         ------
         ValueError
-            If the file is not a history.
+            If the file is not a history, or is damaged.
         """
         with open(filename, "rb") as file:
             data = file.read()
         history = cls()
         try:
             content = json.loads(data)
+            _check(data, content)
             if content["format"] != _FORMAT:
                 raise ValueError(f"its format is {content['format']!r}, but {_FORMAT} is expected")
             for record in content["epochs"]:
@@ -285,6 +291,18 @@ class History(Sequence[Record]):
         from .plotting import plot
 
         return plot(self, keys, ax, label=label, title=title)
+
+
+def _check(data: bytes, content: Any) -> None:
+    """Raise an error if the checksum at the end of a file is not that of the file. Old files have none."""
+    if not isinstance(content, dict):
+        raise TypeError(f"it holds a {type(content).__name__}")
+    if unknown := content.keys() - {"format", "epochs", "losses", "sha256"}:
+        raise ValueError(f"it has {sorted(unknown)}, which no history has")
+    if "sha256" in content:
+        end = _CHECKSUM.search(data)
+        if end is None or hashlib.sha256(data[: end.start()] + b"}").hexdigest().encode() != end[1]:
+            raise ValueError("it was changed since it was written; remove 'sha256' from it if that was on purpose")
 
 
 def _float(value: Any) -> float:

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+import random
 
 import pytest
 import torch
@@ -231,3 +232,30 @@ def test_a_metric_named_like_a_mean_hides_it_nowhere(make, loader, capsys):
     trainer.run(1, loader)
     assert trainer.history[0]["train_loss_metric"] == 123
     assert f"train_loss: {trainer.history[0]['train_loss']:.4f}, train_loss_metric: 123.0000" in capsys.readouterr().err
+
+
+def test_no_flipped_bit_of_a_file_is_loaded(make, loader, valid_loader, tmp_path):
+    trainer, file = make(), tmp_path / "history.json"
+    trainer.run(3, loader, valid_loader)
+    trainer.history.save(file)
+    whole, luck = file.read_bytes(), random.Random(0)
+    for place in [*luck.sample(range(len(whole) * 8), 2000), *range((len(whole) - 90) * 8, len(whole) * 8)]:
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        file.write_bytes(bytes(changed))
+        with pytest.raises(ValueError, match=r"history\.json is no history"):
+            History.load(file)
+    for changed in (whole[:-1], whole + b"\n", whole + b"x", b""):
+        file.write_bytes(changed)
+        with pytest.raises(ValueError, match="is no history"):
+            History.load(file)
+
+
+def test_a_file_without_a_checksum_is_loaded(make, loader, tmp_path):
+    trainer, file = make(), tmp_path / "history.json"
+    trainer.run(1, loader)
+    trainer.history.save(file)
+    content = json.loads(file.read_bytes())
+    del content["sha256"]
+    file.write_text(json.dumps(content, indent=1))  # as an earlier version wrote it, or edited by hand
+    assert History.load(file) == trainer.history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 import lightning.pytorch as L
@@ -15,6 +16,7 @@ from .foreign_lightning import class_for_trainer
 from .protocol import Hooks
 
 _TRAINER: Any = L.LightningModule.trainer
+_RECORDS = "zae_engine"
 
 
 class BaseModule(L.LightningModule):
@@ -28,6 +30,7 @@ class BaseModule(L.LightningModule):
 
     hooks: Hooks
     _loader: DataLoaderWrapper | None
+    _returns_records = False
 
     def _set_trainer(self, trainer: Any) -> None:
         cls = class_for_trainer(type(self), trainer)
@@ -52,11 +55,30 @@ class BaseModule(L.LightningModule):
             self.hooks.model = value
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the weights, and what Lightning and callbacks have set; the rest is as in a new module."""
+        """Return the weights, and what Lightning and callbacks have set; the rest is as in a new module.
+
+        A process that a strategy starts receives all of the module.
+        """
+        if get_spawning_popen() is not None:
+            return dict(super().__getstate__())
         of_lightning = vars(L.LightningModule())
         fresh = vars(type(self)(DetachedHooks(), None, None)).items()
         own = {name: value for name, value in fresh if name not in of_lightning and name != "model"}
         return {**super().__getstate__(), **own, "_sigterm_handler": None}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the weights; with the trainer's records, when a process that a strategy has started returns them."""
+        state = super().state_dict(*args, **kwargs)
+        if self._returns_records:
+            state[_RECORDS] = self.hooks.records()
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights, and the trainer's records if a process has returned them."""
+        weights = {name: value for name, value in state_dict.items() if name != _RECORDS}
+        if _RECORDS in state_dict:
+            self.hooks.load_records(state_dict[_RECORDS])
+        return super().load_state_dict(weights, *args, **kwargs)
 
     @property
     def example_input_array(self) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from .base_module import BaseModule, tensors
 from .callbacks.epoch_results import EpochResultsCallback, ProgressBarMetrics
@@ -90,6 +91,7 @@ class AutomaticOptimizationModule(BaseModule):
             others = [callback for callback in self.trainer.callbacks if not isinstance(callback, own)]
             self.trainer.callbacks = others
             self.hooks.__exit__(type(error), error, None)
+            self._returns_records = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
 
     def configure_callbacks(self) -> list[Any]:
         """Return a callback that ends the hooks when an exception ends the user's ``L.Trainer``."""
@@ -314,7 +316,8 @@ class AutomaticOptimizationModule(BaseModule):
         is_validation = self._current_fx_name == "on_validation_epoch_end" and self.trainer.state.fn == "fit"
         if is_validation:
             values = {name: value for name, value in values.items() if not name.startswith("train_")}
-        self.log_dict({name: value for name, value in values.items() if is_validation or name not in self._logged})
+        new = {name: value for name, value in values.items() if is_validation or name not in self._logged}
+        self.log_dict(new, sync_dist=self.trainer.world_size > 1)
         self._logged = set(values) if is_validation else set()
 
     def finish_training(self) -> None:

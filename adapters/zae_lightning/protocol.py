@@ -274,6 +274,12 @@ class Hooks(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state that `state_dict` returned."""
 
+    def records(self) -> dict[str, Any]:
+        """Return the trainer's part of a checkpoint, with optimizer and scheduler, for another process."""
+
+    def load_records(self, records: Mapping[str, Any]) -> None:
+        """Restore what `records` returned."""
+
     def exclude_from_averaging(self, parameters: Iterable[torch.Tensor]) -> None:
         """Exclude parameters whose gradients Lightning's strategy averages."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import inspect
 import io
 import pickle
 import types
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.optim import swa_utils
 from torch.utils.data import DataLoader
 
 MapLocation = Callable[[Any, str], Any] | None
@@ -66,10 +68,12 @@ class _Pickler(pickle.Pickler):
         self.tensors: list[torch.Tensor] = []
 
     def reducer_override(self, value: Any) -> Any:
-        """Reduce optimizers and loaders without their process-local attributes.
+        """Reduce optimizers and loaders without their process-local attributes, and torch's averaging functions.
 
         An optimizer's own ``__getstate__`` omits further attributes.
         """
+        if isinstance(value, types.FunctionType) and value.__module__ == swa_utils.__name__:
+            return _reduce_averaging(value)
         if isinstance(value, torch.optim.Optimizer):
             return copyreg.__newobj__, (type(value),), attributes_of(value)  # type: ignore[attr-defined]
         if isinstance(value, DataLoader):
@@ -86,6 +90,20 @@ class _Pickler(pickle.Pickler):
             self._indices[id(value)] = len(self.tensors)
             self.tensors.append(value)
         return ("tensor", self._indices[id(value)])
+
+
+def _reduce_averaging(function: types.FunctionType) -> Any:
+    """Reduce a function of ``torch.optim.swa_utils`` to the call that has made it, ``get_ema_avg_fn(decay)``."""
+    factory, _, is_local = function.__qualname__.partition(".<locals>.")
+    if not is_local:
+        return NotImplemented
+    inner: Any = inspect.unwrap(function)  # torch.no_grad() decorates it
+    values = [cell.cell_contents for cell in inner.__closure__ or ()]
+    return _call, (getattr(swa_utils, factory), dict(zip(inner.__code__.co_freevars, values, strict=True)))
+
+
+def _call(function: Any, arguments: Mapping[str, Any]) -> Any:
+    return function(**arguments)
 
 
 class _Unpickler(pickle.Unpickler):

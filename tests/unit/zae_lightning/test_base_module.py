@@ -147,3 +147,14 @@ def test_one_module_serves_several_calls_and_keeps_its_trainer(make, loader, val
     own.predict(module, valid_loader)
     own_trainer().fit(module, loader)
     assert len(module.hooks.trainer.history) == 2
+
+
+def test_weights_carry_the_records_home_where_a_process_returns_them(make, loader):
+    first, second = make(), make()
+    own_trainer().fit(module := first.lightning_module, loader)
+    assert "zae_engine" not in module.state_dict()
+    module._returns_records = True  # as in a process that a strategy has started
+    receiver = second.lightning_module
+    receiver.load_state_dict(module.state_dict())
+    assert len(second.history) == 1
+    assert torch.equal(second.model.weight, first.model.weight)

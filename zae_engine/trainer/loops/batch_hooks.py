@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from .._protocol import TrainerProtocol
 from .._state import RunDisplay
-from ..checkpoint.encoding import encode
+from ..checkpoint.encoding import decode, encode
 from ..checkpoint.trainer_state import load_trainer_state_dict, random_states, trainer_state_dict
 from ..data.loaders import with_batch_size
 from ..display.progress_display import ProgressDisplay
@@ -158,6 +158,19 @@ class BatchHooks:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the trainer's part of a checkpoint; Lightning finishes the epoch itself."""
         load_trainer_state_dict(self.trainer, {**state, "ending": None})
+
+    def records(self) -> dict[str, Any]:
+        """Return the trainer's part of a checkpoint, with optimizer and scheduler, for another process."""
+        parts = {"optimizer": self.torch_optimizer, "scheduler": self.torch_scheduler}
+        states = {name: encode(part.state_dict()) for name, part in parts.items() if part is not None}
+        return {"trainer": trainer_state_dict(self.trainer), **states}
+
+    def load_records(self, records: Mapping[str, Any]) -> None:
+        """Restore what `records` returned; the random states of this process stay."""
+        load_trainer_state_dict(self.trainer, {**records["trainer"], "ending": None})
+        for name, part in (("optimizer", self.torch_optimizer), ("scheduler", self.torch_scheduler)):
+            if part is not None and name in records:
+                part.load_state_dict(decode(records[name]))
 
     # One batch
 

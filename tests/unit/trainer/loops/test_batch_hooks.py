@@ -95,3 +95,18 @@ def test_a_copy_of_the_module_has_the_same_hooks(make):
     hooks = BatchHooks(make(), [], {})
     assert copy.deepcopy(hooks) is hooks
     assert copy.deepcopy({"hooks": hooks})["hooks"] is hooks
+
+
+def test_records_restore_counts_optimizer_and_scheduler(make, loader):
+    def with_scheduler():
+        model = torch.nn.Linear(10, 2)
+        optimizer = torch.optim.Adam(model.parameters())
+        return make(model=model, optimizer=optimizer, scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 1))
+
+    trainer, other = with_scheduler(), with_scheduler()
+    trainer.run(2, loader)
+    BatchHooks(other, [], {}).load_records(BatchHooks(trainer, [], {}).records())
+    assert other.progress_checker.get_epoch() == 3
+    assert len(other.history) == 2
+    assert len(other.optimizer.state) == 2
+    assert other.scheduler.last_epoch == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 from collections import deque
@@ -9,6 +10,7 @@ from collections import deque
 import pytest
 import torch
 from torch import nn
+from torch.optim import swa_utils
 from torch.utils.data import DataLoader, TensorDataset
 from zae_lightning.launchers.serialization import attributes_of, children_of, deserialize, find_unpicklable, serialize
 
@@ -149,3 +151,9 @@ def test_known_objects_are_not_blamed():
 def test_the_search_ends_at_its_depth():
     inner = [threading.Lock()]
     assert find_unpicklable([[inner]], "x", depth=2) == ("x[0][0]", inner)
+
+
+@pytest.mark.parametrize("make_function", [swa_utils.get_ema_avg_fn, swa_utils.get_ema_multi_avg_fn])
+def test_averaging_functions_of_torch_are_sent(make_function):
+    function = deserialize(serialize(make_function(0.25)))
+    assert inspect.unwrap(function).__closure__[0].cell_contents == 0.25

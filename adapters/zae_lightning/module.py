@@ -307,7 +307,8 @@ class AutomaticOptimizationModule(BaseModule):
     def _update_callback_metrics(self, at_end: bool = True) -> None:
         """Write the results of the epochs into ``callback_metrics``."""
         values = tensors(self._step_metrics.without_latest(self.hooks.results))
-        self.trainer.callback_metrics.update(values)
+        logged = self._logged if self._loader is None else ()  # over all ranks
+        self.trainer.callback_metrics.update({name: value for name, value in values.items() if name not in logged})
         if self._loader is None and at_end:  # the user's L.Trainer has loggers, and returns the logged values
             self._log_results({name: value for name, value in values.items() if "/dataloader_idx_" not in name})
 

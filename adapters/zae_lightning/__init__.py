@@ -11,6 +11,7 @@ True
 from lightning.pytorch import Trainer as LightningTrainer
 
 from .callback_states import callback_states
+from .checkpoint_files import find_last_checkpoint, has_checkpoint_plugin, read_checkpoint_file
 from .datamodule import is_lightning_data_module, overridden_hooks
 from .kinds import kind_of_object
 from .launchers.monitor import ProcessFailed
@@ -32,12 +33,15 @@ __all__ = [
     "check_monitors",
     "connect",
     "current_progress",
+    "find_last_checkpoint",
     "fit",
+    "has_checkpoint_plugin",
     "is_lightning_data_module",
     "kind_of_object",
     "launch",
     "make_module",
     "one_loader",
     "overridden_hooks",
+    "read_checkpoint_file",
     "test",
 ]

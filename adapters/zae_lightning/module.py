@@ -121,6 +121,9 @@ class AutomaticOptimizationModule(BaseModule):
     def on_fit_start(self) -> None:
         """End the tuning by callbacks: Lightning calls this hook after those of all callbacks."""
         self._is_tuning = False
+        checkpoint = None if self._is_in_external_trainer else self.hooks.checkpoint()
+        if self._optimizer is not None and checkpoint is not None and checkpoint.get("optimizer_is_pending"):
+            self._optimizer.load_state_dict(checkpoint["optimizer_states"][0])  # callbacks have added its groups
         self.hooks.exclude_from_averaging(self.parameters())
 
     # Lightning's checkpoints
@@ -130,8 +133,9 @@ class AutomaticOptimizationModule(BaseModule):
         checkpoint["zae_engine"] = self.hooks.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the trainer's part when Lightning loads a checkpoint, as the user's ``L.Trainer`` does."""
-        if "zae_engine" in checkpoint:
+        """Restore the trainer's part when Lightning loads a checkpoint to fit, as the user's ``L.Trainer`` does."""
+        is_fit = self._trainer is None or self._trainer.state.fn == "fit"  # a test changes the weights alone
+        if "zae_engine" in checkpoint and is_fit:
             self.hooks.load_state_dict(checkpoint["zae_engine"])
 
     def on_train_start(self) -> None:

@@ -10,11 +10,15 @@ import torch
 
 from .._protocol import TrainerProtocol
 from ..utilities.atomic_io import unreadable
+from ..utilities.import_guard import guarded_import
+from ..utilities.lightning_kinds import is_callback
 from .loading import PARTS, load
 from .storage.integrity import check_zip
 
 KEY = "zae_engine"
 """The key of the trainer's state in a Lightning checkpoint; part of the format on disk."""
+OPTIMIZER_IS_PENDING = "optimizer_is_pending"
+"""The key that is true in a loaded checkpoint whose optimizer state waits for the callbacks of the run."""
 
 
 def load_checkpoint(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> None:
@@ -36,7 +40,9 @@ def load_checkpoint(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str])
         If the file cannot be read or does not fit the trainer. Then nothing is loaded.
     """
     filename = _resolve_path(trainer, ckpt_path)
-    checkpoint = read_checkpoint(filename)
+    if filename is None:  # there is no last checkpoint yet, so the run is the first
+        return
+    checkpoint = _read(trainer, filename)
     current = checkpoint.get("current_model_state", checkpoint["state_dict"])  # WeightAveraging adds the former
     states = {"model": _weights_of_model(current, trainer.callbacks)}
     for part, key in (("optimizer", "optimizer_states"), ("scheduler", "lr_schedulers")):
@@ -49,6 +55,9 @@ def load_checkpoint(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str])
         )
     if trainer.scheduler is not None and "scheduler" in states and _is_foreign(trainer.scheduler, states["scheduler"]):
         states["scheduler"] = checkpoint.get(KEY, {}).get("scheduler") or states["scheduler"]
+    if "optimizer" in states and _is_divided_later(trainer, states["optimizer"]):
+        del states["optimizer"]
+        checkpoint[OPTIMIZER_IS_PENDING] = True
     trainer_state = checkpoint.get(KEY)
     load(trainer, states, trainer_state, dict.fromkeys([*PARTS, "rest"], filename))
     if trainer_state is None:
@@ -86,6 +95,26 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
         raise
     except Exception as error:
         raise ValueError(unreadable(filename, "no checkpoint", error)) from error
+    return _checked(checkpoint, filename)
+
+
+def _read(trainer: TrainerProtocol, filename: str) -> dict[str, Any]:
+    """Read a checkpoint: a local file here, others through Lightning, as by a plugin that the user has given."""
+    with guarded_import("zae_lightning"):
+        import zae_lightning
+
+    if "://" not in filename and not zae_lightning.has_checkpoint_plugin(trainer._zae_state.config.trainer_kwargs):
+        return read_checkpoint(filename)
+    try:
+        checkpoint = zae_lightning.read_checkpoint_file(trainer, filename)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(unreadable(filename, "no checkpoint", error)) from error
+    return _checked(checkpoint, filename)
+
+
+def _checked(checkpoint: Any, filename: str) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
         raise ValueError(
             f"{filename!r} is no checkpoint of Lightning's: it has no 'state_dict'. For weights alone, call "
@@ -94,15 +123,21 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _resolve_path(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> str:
+def _resolve_path(trainer: TrainerProtocol, ckpt_path: str | os.PathLike[str]) -> str | None:
     name = os.fspath(ckpt_path)
     if name not in ("best", "last"):
         return name
     attribute = f"{name}_model_path"
-    for callback in trainer.callbacks if isinstance(trainer.callbacks, list) else []:
+    callbacks = trainer.callbacks if isinstance(trainer.callbacks, list) else []
+    for callback in callbacks:
         path: str = getattr(callback, attribute, "") if hasattr(callback, "last_model_path") else ""
         if path:
             return path
+    if name == "last" and any(is_callback(callback, "ModelCheckpoint") for callback in callbacks):
+        with guarded_import("zae_lightning"):
+            import zae_lightning
+
+        return zae_lightning.find_last_checkpoint(trainer)
     raise ValueError(
         f'ckpt_path="{name}" needs a ModelCheckpoint among the callbacks that has written one'
         f"{' (save_last=True)' if name == 'last' else ''}; give the path of a file otherwise."
@@ -115,6 +150,14 @@ def _weights_of_model(weights: Mapping[str, Any], callbacks: Any) -> dict[str, A
     is_divided = bool(callbacks) and any(key.startswith(prefix) for key in weights)
     chosen = {key: value for key, value in weights.items() if key.startswith(prefix) or not is_divided}
     return {key.removeprefix(prefix): value for key, value in chosen.items()}
+
+
+def _is_divided_later(trainer: TrainerProtocol, state: Mapping[str, Any]) -> bool:
+    """Whether a callback that fine-tunes adds the optimizer's further groups when the run starts."""
+    groups, callbacks = getattr(trainer.optimizer, "param_groups", None), trainer.callbacks
+    if groups is None or not isinstance(callbacks, list) or len(groups) == len(state.get("param_groups", groups)):
+        return False
+    return any(is_callback(callback, "BaseFinetuning") for callback in callbacks)
 
 
 def _is_foreign(scheduler: Any, state: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from .addons import compose
 from .checkpoint import weights
 from .checkpoint.lightning_checkpoint import load_checkpoint
 from .checkpoint.trainer_state import resume_loaders, set_random_state_of_rank
+from .checkpoint.validated_weights import weights_of_epoch
 from .data import devices
 from .data.batches import call_with_inputs
 from .data.datamodule import is_data_module, loaders_of
@@ -277,6 +278,7 @@ class Trainer(ABC):
                 self.run(n_epoch, *loaders, ckpt_path=ckpt_path, **kwargs)
             return
         n_epoch = checks.epoch_count(n_epoch)
+        self._check_extra_arguments("run", kwargs, ("n_epoch", "loader", "valid_loader", "ckpt_path"))
         checks.require_model(self)
         checks.lightning_objects(self)
         loader = runner.one_loader(loader, is_training=self.mode == "train")
@@ -288,6 +290,7 @@ class Trainer(ABC):
             load_checkpoint(self, ckpt_path)
         if self.mode == "train":
             checks.check_optimizer_is_used(self)
+            checks.plateau_has_quantity(self.scheduler)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.require_optimizer(self)
         valid_loader = valid_loader if is_nonempty(valid_loader) else None
@@ -295,6 +298,10 @@ class Trainer(ABC):
         self._check_batch_size()
         with handled_sigterm(self) if n_epoch else contextlib.nullcontext():
             self._run(n_epoch, loader, valid_loader, kwargs)
+
+    def _check_extra_arguments(self, method: str, kwargs: Mapping[str, Any], own: Sequence[str]) -> None:
+        if kwargs and not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
+            checks.extra_arguments(method, kwargs, self.scheduler, own)
 
     def _run(self, n_epoch: int, loader: Any, valid_loader: Any, kwargs: Mapping[str, Any]) -> None:
         if self.mode == "train":
@@ -321,6 +328,7 @@ class Trainer(ABC):
         **kwargs
             Passed on to `run_batch` and the scheduler's ``step``.
         """
+        self._check_extra_arguments("run_epoch", kwargs, ("loader",))
         checks.require_model(self)
         checks.lightning_objects(self)
         loader = runner.one_loader(loader, is_training=self.mode == "train")
@@ -681,7 +689,7 @@ class Trainer(ABC):
         if not (math.isfinite(cur_loss) and cur_loss < self.loss_buffer):
             return False
         self.weight_buffer["epoch"] = [cur_epoch]
-        self.weight_buffer["weight"] = [weights.clone_state_dict(self.model)]
+        self.weight_buffer["weight"] = [weights_of_epoch(self)]
         self.loss_buffer = cur_loss
         return True
 
@@ -763,7 +771,8 @@ class Trainer(ABC):
         if self.scheduler_step_on_batch and "total_iters" in getattr(self.scheduler, "__dict__", {}):
             n_batches = length(self.loader)
             if n_batches is not None:
-                checks.enough_iterations(self.scheduler.total_iters, epoch * n_batches)
+                accumulated = self._zae_state.config.trainer_kwargs.get("accumulate_grad_batches") or 1
+                checks.enough_iterations(self.scheduler.total_iters, epoch * math.ceil(n_batches / accumulated))
 
 
 def _sample_count(loader: Any) -> int | None:

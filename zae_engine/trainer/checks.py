@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import operator
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
@@ -78,6 +80,60 @@ def _is_used_up_after_one_epoch(value: Any) -> bool:
         return False
     is_written_in_python = inspect.isfunction(type(value).__iter__)
     return not is_written_in_python or isinstance(value, _BaseDataLoaderIter)
+
+
+def extra_arguments(method: str, kwargs: Mapping[str, Any], scheduler: Any, own: Collection[str]) -> None:
+    """Raise `TypeError` for an extra argument of `run` or `run_epoch` that nobody takes.
+
+    Parameters
+    ----------
+    method : str
+        The method, for the message.
+    kwargs : mapping
+        The extra arguments; the scheduler's ``step`` receives them.
+    scheduler : torch.optim.lr_scheduler.LRScheduler or None
+        The scheduler.
+    own : collection of str
+        The names of the method's own arguments.
+    """
+    for name in kwargs:
+        if scheduler is not None and _takes(scheduler.step, name):
+            continue
+        if name in _OF_THE_CONSTRUCTOR:
+            hint = f"{name} belongs to the constructor: Trainer(..., {name}=...)."
+        elif close := difflib.get_close_matches(name, own, n=1, cutoff=0.6):
+            hint = f"Did you mean {close[0]}?"
+        else:
+            hint = (
+                f"It takes {', '.join(own)}; others are for an overridden run_epoch or run_batch, or the scheduler's "
+                f"step."
+            )
+        raise TypeError(f"{method}() got an unexpected argument {name!r}. {hint}")
+
+
+_OF_THE_CONSTRUCTOR = (
+    *(
+        "callbacks",
+        "device",
+        "gradient_clip",
+        "lightning",
+        "live_plot",
+        "log_bar",
+        "loggers",
+        "metrics",
+        "mode",
+        "model",
+    ),
+    *("optimizer", "scheduler", "scheduler_step_on_batch"),
+)
+
+
+def _takes(function: Any, name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True  # nothing is known of it
+    return name in parameters or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
 
 
 def require_model(trainer: TrainerProtocol) -> None:
@@ -258,6 +314,19 @@ def require_optimizer(trainer: TrainerProtocol) -> None:
     if trainer.optimizer is None:
         raise ValueError(
             'Training needs an optimizer, but the trainer has none (optimizer=None). Give one, or use mode="test".'
+        )
+
+
+def plateau_has_quantity(scheduler: Any) -> None:
+    """Raise `ValueError` if a ``ReduceLROnPlateau`` waits for a maximum, but would receive the loss."""
+    if (
+        isinstance(scheduler, ReduceLROnPlateau)
+        and scheduler.mode == "max"
+        and getattr(scheduler, "monitor", None) is None
+    ):
+        raise ValueError(
+            'ReduceLROnPlateau(mode="max") would receive the loss, which is to be minimised. Name what it is to '
+            'maximise, one of the results of epochs: scheduler.monitor = "test_acc", for instance; or give mode="min".'
         )
 
 

@@ -279,3 +279,45 @@ def test_a_batch_by_itself_is_logged_to_loggers_in_any_container(make, loader, t
     trainer.loggers = (logger,)
     trainer.run_batch(next(iter(loader)))
     assert [row["loss"] for row in logger.experiment.metrics] == [trainer.log_train["loss"][0].item()]
+
+
+# Extra arguments
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("val_loader", r"run\(\) got an unexpected argument 'val_loader'. Did you mean valid_loader\?"),
+        ("n_epochs", r"Did you mean n_epoch\?"),
+        ("callbacks", r"callbacks belongs to the constructor: Trainer\(..., callbacks=...\)"),
+        ("verbose", r"others are for an overridden run_epoch or run_batch, or the scheduler's\s+step"),
+    ],
+)
+def test_an_argument_that_nobody_takes_is_named_before_the_first_step(make, loader, argument, message):
+    for scheduler in (None, lambda o: torch.optim.lr_scheduler.StepLR(o, 1)):
+        trainer = make(scheduler=scheduler)
+        with pytest.raises(TypeError, match=message):
+            trainer.run(1, loader, **{argument: None})
+        assert len(trainer.get_loss_history()) == 0
+    with pytest.raises(TypeError, match=r"run_epoch\(\) got an unexpected argument"):
+        make().run_epoch(loader, **{argument: None})
+
+
+def test_arguments_of_an_override_and_of_the_schedulers_step_pass(make, loader):
+    class Own(Classifier):
+        def run_batch(self, batch, verbose=False, **kwargs):
+            self.seen = verbose
+            super().run_batch(batch, **kwargs)
+
+    trainer = make(Own)
+    trainer.run(1, loader, verbose=True)
+    assert trainer.seen
+
+    class Taking(torch.optim.lr_scheduler.StepLR):
+        def step(self, epoch=None, reason=None):
+            self.reason = reason
+            super().step(epoch)
+
+    trainer = make(scheduler=lambda o: Taking(o, 1))
+    trainer.run(1, loader, reason="because")
+    assert trainer.scheduler.reason == "because"

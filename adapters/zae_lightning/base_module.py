@@ -13,6 +13,7 @@ from lightning.fabric.utilities import move_data_to_device
 from .dataloader import DataLoaderWrapper
 from .detached import DetachedHooks
 from .foreign_lightning import class_for_trainer
+from .progress import updates_so_far
 from .protocol import Hooks
 
 _TRAINER: Any = L.LightningModule.trainer
@@ -108,13 +109,17 @@ class BaseModule(L.LightningModule):
             return batch
         return self.transfer_batch_to_device(batch, device, dataloader_idx)  # the steps receive an unpacked batch
 
+    def unpack(self, batch: Any) -> Any:
+        """Return a batch as the steps receive it."""
+        return batch
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the user's model."""
         return self.model(*args, **kwargs)
 
     def predict_step(self, batch: Any, *args: Any) -> Any:
         """Return the "output" of ``test_step``; its whole dict if it has no "output"."""
-        step_dict = self.hooks.test_forward(batch)
+        step_dict = self.hooks.test_forward(self.unpack(batch))
         return step_dict.get("output", step_dict)
 
     @property
@@ -155,8 +160,8 @@ class BaseModule(L.LightningModule):
     def _log_step(self, outputs: Any) -> None:
         """Log the step to the loggers of the user's ``L.Trainer``, every ``log_every_n_steps`` steps."""
         lightning_trainer: Any = self.trainer
-        step = lightning_trainer.fit_loop.total_batch_idx
-        if lightning_trainer.loggers and step % lightning_trainer.log_every_n_steps == 0:
+        step = updates_so_far(lightning_trainer)
+        if lightning_trainer.loggers and (step + 1) % lightning_trainer.log_every_n_steps == 0:
             values = self.hooks.to_floats(outputs)
             for logger in lightning_trainer.loggers:
                 logger.log_metrics(values, step=step)

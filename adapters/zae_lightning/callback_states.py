@@ -15,9 +15,10 @@ from .protocol import TrainerProtocol
 
 _MODEL_WEIGHTS = "the weights of the model"  # a value of the format on disk
 _ADDED_WEIGHTS = "added_state_dict"  # a key of the format on disk
+_CURRENT_WEIGHTS = "current_weights"  # a key of the format on disk
 
 
-def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
+def callback_states(trainer: TrainerProtocol, current: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the entries of a checkpoint that callbacks write.
 
     During a run these are the entries that Lightning would write, averaged weights included. Otherwise these are the
@@ -27,6 +28,8 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     ----------
     trainer : TrainerProtocol
         The user's trainer.
+    current : mapping, optional
+        The weights that training continues with, if the model's file holds others.
 
     Returns
     -------
@@ -36,6 +39,8 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     callbacks = [callback for callback in trainer.callbacks if is_instance(callback, Callback)]
     states = {callback.state_key: callback.state_dict() for callback in callbacks}
     checkpoint: dict[str, Any] = {"callbacks": {key: state for key, state in states.items() if state}}
+    if current is not None:
+        checkpoint[_CURRENT_WEIGHTS] = current
     lightning_trainer = trainer.lightning_trainer
     if lightning_trainer is None or not is_fitting(lightning_trainer):
         return checkpoint
@@ -49,7 +54,7 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     return {key: _MODEL_WEIGHTS if value is weights else value for key, value in checkpoint.items()}
 
 
-def resume_callbacks(lightning_trainer: L.Trainer, module: L.LightningModule, checkpoint: Mapping[str, Any]) -> None:
+def resume_callbacks(lightning_trainer: L.Trainer, module: BaseModule, checkpoint: Mapping[str, Any]) -> None:
     """Restore the states of callbacks from a checkpoint, in Lightning's order.
 
     Parameters
@@ -61,6 +66,8 @@ def resume_callbacks(lightning_trainer: L.Trainer, module: L.LightningModule, ch
     checkpoint : mapping
         The result of `callback_states`, or a Lightning checkpoint.
     """
+    if _CURRENT_WEIGHTS in checkpoint:  # the model's file holds those that were validated
+        module.hooks.model.load_state_dict(checkpoint[_CURRENT_WEIGHTS])
     complete = {key: module.state_dict() if value == _MODEL_WEIGHTS else value for key, value in checkpoint.items()}
     states = complete.get("callbacks", {})
     current = checkpoint.get("current_model_state", checkpoint.get("state_dict"))

@@ -57,9 +57,12 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         super().__init__(hooks, loader, valid_loader)
         self.automatic_optimization = False
         self._lightning_counts_step = False
+        self._has_counted = False
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Return the batch of the loader unchanged: ``run_batch`` moves it."""
+        """Return the batch of the loader unchanged, since ``run_batch`` moves it; for callbacks, move it whole."""
+        if self.hooks.follows_lightning:
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
         return batch
 
     @propagate_stop_iteration
@@ -71,17 +74,25 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         self.hooks.begin_batch(batch_idx)
         optimizer = self._optimizer
         handle = optimizer.register_step_post_hook(self._count_step) if optimizer is not None else None
+        before = None if self._has_counted else self._version_of_weights()
         try:
             step = self._step_through_lightning if optimizer is not None else None
             output = self.hooks.run_batch(batch, backward=self.manual_backward, step=step)
         finally:
             if handle is not None:
                 handle.remove()
+        if not self._has_counted and self.hooks.mode == "train" and self._version_of_weights() != before:
+            count_step(self.trainer)  # an update by other means, such as `first_step` and `second_step`
         if self.hooks.follows_lightning and self.hooks.mode == "train":
             self._step_metrics.update(self.trainer, output)
         return dict(output)
 
+    def _version_of_weights(self) -> int:
+        """Return a number that changes with every update of the weights in place."""
+        return sum(parameter._version for parameter in self.model.parameters())
+
     def _step_through_lightning(self) -> None:
+        self._has_counted = True
         is_replaced = self._sync_optimizer()  # within this batch, so Lightning does not count the new optimizer's step
         self._lightning_counts_step = True
         try:
@@ -92,6 +103,7 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
             count_step(self.trainer)
 
     def _count_step(self, *args: Any) -> None:
+        self._has_counted = True
         if not self._lightning_counts_step:
             count_step(self.trainer)
 
@@ -99,9 +111,9 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         """Clip the gradients, which Lightning has unscaled, if the step comes from `Trainer.run_batch`."""
         self.hooks.clip_gradients(if_due=True)
 
-    def predict_step(self, batch: Any, *args: Any) -> Any:
-        """Move the batch to the device, then run `AutomaticOptimizationModule.predict_step`."""
-        return super().predict_step(self.hooks.to_device(batch), *args)
+    def unpack(self, batch: Any) -> Any:
+        """Return a batch as the steps receive it."""
+        return self.hooks.to_device(batch)
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
         output = self.hooks.run_batch(batch)

@@ -16,17 +16,18 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
-from .base_module import BaseModule, tensors
+from .base_module import tensors
 from .callbacks.epoch_results import EpochResultsCallback, ProgressBarMetrics
 from .dataloader import DataLoaderWrapper
 from .exceptions import propagate_stop_iteration
+from .lightning_rules import LightningRules
 from .protocol import Hooks
 from .step_metrics import StepMetrics
 
 _NONE_BATCH = object()  # a batch that unpacks to None, such as [None]; Lightning skips a batch that is None itself
 
 
-class AutomaticOptimizationModule(BaseModule):
+class AutomaticOptimizationModule(LightningRules):
     """Runs ``train_step`` and ``test_step`` with Lightning's automatic optimization.
 
     Parameters
@@ -73,6 +74,8 @@ class AutomaticOptimizationModule(BaseModule):
             self.hooks.enter_external_trainer("train" if stage == "fit" else "test", has_bar, is_trial)
             bar_metrics = [ProgressBarMetrics()] if has_bar else []
             self.trainer.callbacks = [EpochResultsCallback(), *bar_metrics, *self.trainer.callbacks]
+        self._keeps_gradients = True  # Lightning clears all gradients at the start of a run
+        self.hooks.enter_loop()
             self.model = self.hooks.model  # the user may have set another one
 
     @property
@@ -82,6 +85,9 @@ class AutomaticOptimizationModule(BaseModule):
 
     def teardown(self, stage: str) -> None:
         """End the hooks in the user's ``L.Trainer``; an exception ends them too."""
+        self._keeps_gradients = False
+        if not self._is_in_external_trainer:
+            self.restore_gradients()
         self._end_hooks(None)
 
     def _end_hooks(self, error: BaseException | None) -> None:
@@ -141,8 +147,11 @@ class AutomaticOptimizationModule(BaseModule):
     def on_train_start(self) -> None:
         """Restore the user's SIGTERM handler: Lightning's handler finishes the batch and exits with 0."""
         self._restore_sigterm_handler()
+        self.see_callbacks()
         if self._loader is not None:
             self.hooks.track_position(self._position)
+        else:
+            self.hooks.validates_elsewhere = bool(self.trainer.enable_validation)
 
     def _position(self) -> tuple[int, Any] | None:
         if self.trainer.is_last_batch:  # the rest of the epoch does not use the loader
@@ -163,33 +172,43 @@ class AutomaticOptimizationModule(BaseModule):
     # A training batch
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Unpack the batch as zae-engine does, and move it to the device."""
+        """Unpack and move the batch as zae-engine does; callbacks, if any, receive it as the loader gives it."""
         if batch is None:
             return None
+        if self.hooks.follows_lightning:
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
         moved = self.hooks.to_device(batch)
         return _NONE_BATCH if moved is None else moved
 
+    def unpack(self, batch: Any) -> Any:
+        """Return a batch as the steps receive it, after callbacks may have changed it."""
+        if batch is None or batch is _NONE_BATCH:
+            return None
+        return self.hooks.to_device(batch) if self.hooks.follows_lightning else batch
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Pass an optimizer that the user has replaced since the previous batch to Lightning."""
+        """Pass an optimizer that the user has replaced since the previous batch to Lightning, and one of a callback."""
         self._sync_optimizer()
 
     def _sync_optimizer(self) -> bool:
         if self.hooks.torch_optimizer is self._optimizer:
+            self.adopt_optimizer()
             return False
         self._optimizer = self.hooks.torch_optimizer
         self.trainer.optimizers = [self._optimizer] if self._optimizer is not None else []
+        self.note_optimizer()
         return True
 
     @propagate_stop_iteration
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any] | None:
         """Run ``train_step``; Lightning continues with backward, clipping and the optimizer's step."""
-        batch = None if batch is _NONE_BATCH else batch
         scale = self.hooks.begin_batch(batch_idx)
+        batch = self.unpack(batch)
         if self.hooks.mode == "test":  # the user has switched the mode in the middle of the epoch
             self._step = self.hooks.test_forward(batch)
             return None
         first_to_accumulate = batch_idx % self.trainer.accumulate_grad_batches == 0
-        self._step = self.hooks.train_forward(batch, zero_grad=first_to_accumulate)
+        self._step = self.train_forward(batch, zero_grad=first_to_accumulate)
         if self.hooks.follows_lightning:
             self._step_metrics.update(self.trainer, self._step)
         output = dict(self._step)
@@ -205,7 +224,6 @@ class AutomaticOptimizationModule(BaseModule):
     on_before_zero_grad: Any = None
     on_after_backward: Any = None
     on_before_optimizer_step: Any = None
-    optimizer_zero_grad: Any = None  # train_forward clears the gradients, since train_step may call backward itself
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip the gradients by ``gradient_clip``, and by Lightning's ``gradient_clip_val`` if the user gave it."""
@@ -224,18 +242,18 @@ class AutomaticOptimizationModule(BaseModule):
     @propagate_stop_iteration
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch, and log it if its gradients were only accumulated."""
-        self._log_step_once()
+        self._log_step_once(is_update=False)
         if not self._is_tuning:
             is_whole_step = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
             self.hooks.batch_done(batch, is_step=is_whole_step and not self.trainer.is_last_batch)
-            if self._loader is None:
+            if self._loader is None and (is_whole_step or self.trainer.is_last_batch):
                 self._log_step(outputs)
 
-    def _log_step_once(self) -> None:
+    def _log_step_once(self, is_update: bool = True) -> None:
         if self._step is not None:
             step, self._step = self._step, None
             if not self._is_tuning:
-                self.hooks.log_step(step)
+                self.hooks.log_step(step, is_update)
 
     # A test batch. Lightning disables gradients for all of validation and testing, zae-engine for test_step only.
 
@@ -245,16 +263,16 @@ class AutomaticOptimizationModule(BaseModule):
         self.hooks.begin_batch(batch_idx)
         if batch is None:
             return None
-        output: dict[str, Any] | None = self._with_outer_grad_mode(self._test, None if batch is _NONE_BATCH else batch)
+        output: dict[str, Any] | None = self._with_outer_grad_mode(self._test, batch)
         if dataloader_idx is not None and output is not None and not self._is_dry_run:
             self.hooks.loader_results.add(dataloader_idx, output)
         return output
 
     def _test(self, batch: Any) -> dict[str, Any] | None:
         if self.hooks.mode == "train" and not self._is_dry_run:  # the user has switched the mode during the epoch
-            self.hooks.run_batch_outside_loop(batch)
+            self.hooks.run_batch_outside_loop(None if batch is _NONE_BATCH else batch)
             return None
-        step_dict = self.hooks.test_forward(batch)
+        step_dict = self.hooks.test_forward(self.unpack(batch))
         if not self._is_dry_run:
             self.hooks.log_step(step_dict)
         return dict(step_dict) if isinstance(step_dict, Mapping) else None
@@ -286,6 +304,7 @@ class AutomaticOptimizationModule(BaseModule):
             self._loader.begin_epoch()
         if not self._is_tuning:
             self.hooks.start_epoch()
+        self.see_schedulers()
 
     @property
     def _is_dry_run(self) -> bool:
@@ -294,12 +313,13 @@ class AutomaticOptimizationModule(BaseModule):
 
     @propagate_stop_iteration
     def on_validation_model_zero_grad(self) -> None:
-        """Start validation, and keep the gradients as zae-engine does.
+        """Start validation, and keep the gradients as zae-engine does, unless a Lightning part is in play.
 
         This is the last hook before Lightning iterates the validation loader.
         """
         if not self._is_dry_run:
             self._start_validation()
+        self.clear_before_validation()
 
     def _start_validation(self) -> None:
         training_over = self.trainer.is_last_batch
@@ -374,22 +394,3 @@ class AutomaticOptimizationModule(BaseModule):
             if batch is not None:
                 self.hooks.run_batch_outside_loop(batch)
             self.hooks.batch_done(batch)
-
-    # The steps set the model's mode for every batch and clear the gradients, so these hooks do not.
-
-    def on_validation_model_eval(self) -> None:
-        """Do nothing."""
-
-    def on_validation_model_train(self) -> None:
-        """Switch to train mode after a sanity check, where Lightning warns of a model in eval mode."""
-        if self.trainer.sanity_checking:
-            self.model.train()
-
-    def on_test_model_eval(self) -> None:
-        """Do nothing."""
-
-    def on_test_model_train(self) -> None:
-        """Do nothing."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Do nothing: Lightning clears all gradients at the start of a run, zae-engine the optimizer's per batch."""

@@ -48,6 +48,11 @@ def read_progress(lightning_trainer: L.Trainer) -> dict[str, int]:
     }
 
 
+def updates_so_far(lightning_trainer: L.Trainer) -> int:
+    """Return the number of batches with an update, which is the axis of Lightning's loggers."""
+    return int(lightning_trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
 def current_progress(trainer: TrainerProtocol) -> dict[str, int]:
     """Return the current counts, during a run too.
 

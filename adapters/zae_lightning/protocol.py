@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -200,6 +201,19 @@ class Hooks(Protocol):
     def mode(self) -> str:
         """The trainer's current mode, ``"train"`` or ``"test"``."""
 
+    scheduler_is_replaced: bool
+    """Whether a callback has put another scheduler in the place of the user's."""
+
+    validates_elsewhere: bool
+    """Whether the user's ``L.Trainer`` has validation data."""
+
+    def end_validation(self) -> None:
+        """Switch an optimizer with modes back, after a validation and its callbacks."""
+
+    @property
+    def clips_gradients(self) -> bool:
+        """Whether the trainer clips the gradients of all the model's parameters."""
+
     @property
     def monitor_deferral(self) -> str:
         """Which callbacks with a monitor wait at the end of an epoch; see `zae_lightning.monitors`."""
@@ -214,7 +228,10 @@ class Hooks(Protocol):
 
     @property
     def torch_optimizer(self) -> torch.optim.Optimizer | None:
-        """The trainer's optimizer; None unless it is a torch optimizer."""
+        """The trainer's optimizer; None unless it is a torch optimizer. A callback may set another one."""
+
+    @torch_optimizer.setter
+    def torch_optimizer(self, value: torch.optim.Optimizer) -> None: ...
 
     @property
     def torch_scheduler(self) -> Any:
@@ -283,6 +300,20 @@ class Hooks(Protocol):
     def exclude_from_averaging(self, parameters: Iterable[torch.Tensor]) -> None:
         """Exclude parameters whose gradients Lightning's strategy averages."""
 
+    # Modes
+
+    def enter_loop(self) -> None:
+        """Let callbacks set the modes of modules, where they are in play, until the end of the run."""
+
+    def enter_evaluation(self, module: torch.nn.Module) -> None:
+        """Switch the module to eval mode, where a Lightning part is in play."""
+
+    def leave_evaluation(self) -> None:
+        """Restore the modes before `enter_evaluation`."""
+
+    def user_code(self) -> AbstractContextManager[None]:
+        """Return a context for the user's methods, with the modes that they would have in 0.7.6."""
+
     # A phase and its batches
 
     def start_epoch(self) -> None:
@@ -306,8 +337,8 @@ class Hooks(Protocol):
     def clip_gradients(self, if_due: bool = False) -> None:
         """Clip the gradients; with ``if_due``, only if ``run_batch`` has delegated it to Lightning."""
 
-    def log_step(self, step_dict: Mapping[str, Any]) -> None:
-        """Finish an optimizer step: step a per-batch scheduler, log the step and count it."""
+    def log_step(self, step_dict: Mapping[str, Any], is_update: bool = True) -> None:
+        """Finish a step: step a per-batch scheduler if the weights are updated, log the step and count it."""
 
     def run_batch(
         self,

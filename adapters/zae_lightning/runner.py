@@ -145,6 +145,7 @@ def _read_progress(trainer: TrainerProtocol, lightning_trainer: L.Trainer) -> No
 
 
 def _close(module: AutomaticOptimizationModule, valid: DataLoaderWrapper | None) -> None:
+    module.restore_gradients()
     for wrapper in (module._loader, valid):
         if wrapper is not None:
             wrapper.close()

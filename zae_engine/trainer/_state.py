@@ -62,6 +62,13 @@ class StopRequest(Protocol):
         """Stop after an epoch, if this is requested."""
 
 
+class Modes(Protocol):
+    """Modes of modules; `zae_engine.trainer.loops.module_modes.ModuleModes` implements it."""
+
+    def set_mode(self, model: Any, mode: str) -> None:
+        """Set the modes that a step of train or test mode needs."""
+
+
 @dataclass
 class Config:
     """Settings, as the user gives them.
@@ -131,12 +138,15 @@ class ProcessState:
         Owns Lightning's trainer of the latest run, and releases the model with this trainer.
     interrupts : InterruptGuard
         Delays Ctrl-C while weights and logs are being updated.
+    module_modes : ModuleModes or None
+        The modes of the model's modules after the latest run with a Lightning part.
     """
 
     world: World | None = None
     screen: Any = None
     lightning_run: Any = None
     interrupts: InterruptGuard = field(default_factory=InterruptGuard)
+    module_modes: Any = None
 
 
 @dataclass
@@ -157,6 +167,10 @@ class RunState:
         The epoch that is being finished.
     mid_epoch_state : callable or None
         Returns the position within the current epoch, if its loader can resume there.
+    validated_weights : dict or None
+        The weights that the latest validation of the epoch has used, where training may use others.
+    modes : Modes or None
+        The modes of the model's modules, while Lightning's loop runs and a Lightning part is in play.
     data_module : LightningDataModule or None
         The data module that the loaders of the run come from.
     is_trial : bool
@@ -169,6 +183,8 @@ class RunState:
     gradient_averaging: GradientAveraging | None = None
     epoch_summary: EpochSummary | None = None
     mid_epoch_state: Callable[[], dict[str, Any] | None] | None = None
+    validated_weights: dict[str, Any] | None = None
+    modes: Modes | None = None
     data_module: Any = None
     is_trial: bool = False
 
@@ -187,6 +203,8 @@ class BatchState:
         Whether the gradients of the batch still have to be clipped, after Lightning has unscaled them.
     update_lr : float or None
         The learning rate of the update, where the scheduler has changed it since.
+    is_accumulated : bool
+        Whether the gradients of the batch are accumulated, so that no update follows it.
     """
 
     backward: Callable[[torch.Tensor], None] | None = None
@@ -194,6 +212,7 @@ class BatchState:
     step_output: Mapping[str, Any] | None = None
     clip_due: bool = False
     update_lr: float | None = None
+    is_accumulated: bool = False
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .history import History
-from .optim import step_scheduler
+from .optim import monitored_quantity, step_scheduler
 from .progress import ProgressChecker
 
 
@@ -56,5 +56,6 @@ def finish_epoch(summary: EpochSummary, history: History, scheduler: Any, progre
         Counts the epoch.
     """
     history.add({**summary.record, "best": summary.better})
-    step_scheduler(scheduler, summary.loss if summary.plateau else None, summary.kwargs)
+    loss = monitored_quantity(scheduler, summary.loss if summary.plateau else None, summary.record)
+    step_scheduler(scheduler, loss, summary.kwargs)
     progress.update_epoch()

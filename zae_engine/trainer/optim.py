@@ -46,6 +46,43 @@ def clip_gradients(model: torch.nn.Module, max_norm: float) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
 
 
+def has_modes(optimizer: Any) -> bool:
+    """Whether an optimizer has methods ``train`` and ``eval``, as schedule-free optimizers do."""
+    return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
+
+
+def set_optimizer_mode(optimizer: Any, mode: str) -> None:
+    """Switch an optimizer that has modes to ``"train"``, or for any other mode to evaluation."""
+    if has_modes(optimizer):
+        optimizer.train() if mode == "train" else optimizer.eval()
+
+
+def monitored_quantity(scheduler: Any, loss: Any, values: Mapping[str, Any]) -> Any:
+    """Return what a ``ReduceLROnPlateau`` receives: the loss, or the value whose name is its attribute ``monitor``.
+
+    Parameters
+    ----------
+    scheduler : ReduceLROnPlateau
+        The scheduler; its attribute ``monitor`` names a value, ``"test_acc"`` for instance.
+    loss : torch.Tensor, float or None
+        The loss; with None, nothing is due.
+    values : mapping
+        The results of an epoch, or what a step returned.
+
+    Raises
+    ------
+    ValueError
+        If there is no such value.
+    """
+    name = getattr(scheduler, "monitor", None)
+    if name is None or loss is None:
+        return loss
+    for key in (name, f"test_{name[4:]}" if name.startswith("val_") else name):
+        if key in values:
+            return values[key]
+    raise ValueError(f"scheduler.monitor={name!r} is not among the results: {sorted(map(str, values))}.")
+
+
 def step_scheduler(scheduler: Any, loss: Any, kwargs: Mapping[str, Any]) -> None:
     """Step a scheduler, if there is one.
 

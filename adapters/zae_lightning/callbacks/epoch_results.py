@@ -19,6 +19,7 @@ class EpochResultsCallback(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Restore the loaded states of callbacks, between their ``setup`` and their ``on_fit_start``."""
+        pl_module.note_optimizer()
         checkpoint = None if pl_module.is_in_external_trainer else pl_module.hooks.checkpoint()
         if checkpoint is not None:
             resume_callbacks(trainer, pl_module, checkpoint)

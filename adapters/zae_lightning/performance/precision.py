@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -11,6 +9,7 @@ from typing import Any, Literal
 import lightning.pytorch as L
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
+from ..closures import requires_closure
 from ..protocol import PrecisionConfig
 
 _NULL_CONTEXT: AbstractContextManager[Any] = nullcontext()
@@ -21,7 +20,7 @@ class PlainPrecision(Precision):
 
     Lightning passes forward and backward as a closure to ``optimizer.step``. The numbers are the same, but an optimizer
     whose ``step`` takes no closure then fails, and step hooks run before the gradients exist. Optimizers that require
-    a closure, such as LBFGS, receive it.
+    a closure, such as LBFGS, receive it; see `requires_closure`.
     """
 
     def forward_context(self) -> AbstractContextManager[Any]:
@@ -36,7 +35,7 @@ class PlainPrecision(Precision):
         self, optimizer: Any, model: L.LightningModule, closure: Callable[[], Any], **kwargs: Any
     ) -> Any:
         """Run forward and backward, then the optimizer's step."""
-        if _requires_closure(optimizer):
+        if requires_closure(optimizer):
             return super().optimizer_step(optimizer, model, closure, **kwargs)
         # Lightning's Precision classes use this method. It is private to Lightning;
         # tests/unit/zae_lightning/performance/test_precision.py fails if it changes.
@@ -67,13 +66,3 @@ def precision_for(config: PrecisionConfig) -> Precision:
         return PlainPrecision()
     mixed: Literal["16-mixed", "bf16-mixed"] = "16-mixed" if config.name == "fp16" else "bf16-mixed"
     return PlainMixedPrecision(mixed, device=config.device_type, scaler=config.scaler)
-
-
-def _requires_closure(optimizer: Any) -> bool:
-    return _has_required_closure(type(optimizer).step)
-
-
-@functools.lru_cache(maxsize=128)
-def _has_required_closure(step: Callable[..., Any]) -> bool:
-    parameter = inspect.signature(step).parameters.get("closure")
-    return parameter is not None and parameter.default is inspect.Parameter.empty

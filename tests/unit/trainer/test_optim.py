@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from zae_engine.trainer.optim import clip_gradients, is_torch_optimizer, learning_rate, step_scheduler
+from zae_engine.trainer.optim import (
+    clip_gradients,
+    is_torch_optimizer,
+    learning_rate,
+    monitored_quantity,
+    set_optimizer_mode,
+    step_scheduler,
+)
 
 
 @pytest.fixture
@@ -64,3 +72,33 @@ def test_other_schedulers_receive_the_arguments_and_no_loss(optimizer):
     step_scheduler(Recording(), 3.0, {"epoch": 2})
     step_scheduler(None, 3.0, {"epoch": 2})
     assert received == [{"epoch": 2}]
+
+
+def test_a_monitored_quantity_is_the_loss_or_the_named_value():
+    scheduler = ReduceLROnPlateau(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1), mode="max")
+    assert monitored_quantity(scheduler, 1.0, {"test_acc": 0.5}) == 1.0
+    for name in ("test_acc", "val_acc"):
+        scheduler.monitor = name
+        assert monitored_quantity(scheduler, 1.0, {"test_acc": 0.5}) == 0.5
+    assert monitored_quantity(scheduler, None, {"test_acc": 0.5}) is None
+    scheduler.monitor = "f1"
+    with pytest.raises(ValueError, match=r"'f1'.*test_acc"):
+        monitored_quantity(scheduler, 1.0, {"test_acc": 0.5})
+
+
+def test_only_an_optimizer_with_both_methods_has_modes():
+    class Modes:
+        mode = "train"
+
+        def train(self):
+            self.mode = "train"
+
+        def eval(self):
+            self.mode = "eval"
+
+    optimizer = Modes()
+    set_optimizer_mode(optimizer, "test")
+    assert optimizer.mode == "eval"
+    set_optimizer_mode(optimizer, "train")
+    assert optimizer.mode == "train"
+    set_optimizer_mode(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1), "test")

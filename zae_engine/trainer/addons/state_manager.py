@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -17,8 +18,11 @@ from ..checkpoint.loading import load
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
 from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
+from ..checkpoint.pruning import without_pruning
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
+from ..checkpoint.validated_weights import weights_to_continue
 from ..checkpoint.weights import WeightsFile, plain_state_dict
+from ..optim import has_modes, set_optimizer_mode
 from ..distributed.world import is_rank_zero
 from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
@@ -94,6 +98,7 @@ class StateManagerMixin:
         self.save_path = save_path
         self.save_format = save_format
         self.saved_loss: float | None = None
+        self._zae_weights_to_continue: Mapping[str, Any] | None = None
         self._zae_save_status = manifest.SaveStatus()
         self._zae_writer = WriterIdentity()
         super().__init__(*args, **kwargs)
@@ -167,9 +172,21 @@ class StateManagerMixin:
             If the system refuses, for instance because the disk is full, or if another trainer saves into the folder
             at this moment or has saved there and is in a run. The files stay unchanged.
         """
-        if not is_rank_zero(self._zae_state.process.world):
-            return
-        rest = {**trainer_state_dict(_as_trainer(self)), "checkpoint": callback_states(_as_trainer(self))}
+        set_optimizer_mode(self.optimizer, "test")  # weights and state are those to evaluate
+        try:
+            if is_rank_zero(self._zae_state.process.world):
+                self._zae_save_state()
+        finally:
+            if self._zae_state.run.depth:
+                set_optimizer_mode(self.optimizer, _as_trainer(self).mode)
+
+    def _zae_save_state(self) -> None:
+        trainer = _as_trainer(self)
+        self._zae_weights_to_continue = None if has_modes(self.optimizer) else weights_to_continue(trainer)
+        rest = {
+            **trainer_state_dict(trainer),
+            "checkpoint": callback_states(trainer, self._zae_weights_to_continue),
+        }
         saving, folder = self._zae_save_status, AtomicFolder(self._zae_folder)
         with folder.saving(outdated=self._zae_file_names().values()) as staged:
             check_other_writer(folder, self, self._zae_writer)
@@ -184,6 +201,8 @@ class StateManagerMixin:
         record_writer(folder, self)
         self._zae_forget_stop()
         saving.to_complete = content if self._zae_state.run.epoch_summary is not None else None
+        if saving.to_complete is None:
+            self._zae_weights_to_continue = None
 
     def _zae_save_before_stopping(self) -> None:
         """Save the current state: beside the best state, or in its place if there is none."""
@@ -221,13 +240,16 @@ class StateManagerMixin:
     def _zae_complete_state(self) -> None:
         """Save the callbacks' states again: some read an epoch after `check_better`."""
         content, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
+        current, self._zae_weights_to_continue = self._zae_weights_to_continue, None
         if content is not None and self.callbacks[1:]:
             with suppress(OSError):  # the saved state is valid, except for these
-                manifest.complete(AtomicFolder(self._zae_folder), content, callback_states(_as_trainer(self)))
+                manifest.complete(AtomicFolder(self._zae_folder), content, callback_states(_as_trainer(self), current))
 
     def save_model(self, filename: WeightsFile) -> None:
         """Save the model's weights to a file or an open binary file, in the trainer's format."""
-        formats.write_model(filename, plain_state_dict(self.model), self.save_format)
+        validated = None if has_modes(self.optimizer) else self._zae_state.run.validated_weights
+        state = without_pruning(dict(plain_state_dict(self.model))) if validated is None else validated
+        formats.write_model(filename, state, self.save_format)
 
     def save_optimizer(self) -> None:
         """Save the optimizer's state, if it has a ``state_dict``."""

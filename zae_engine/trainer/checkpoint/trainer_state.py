@@ -126,7 +126,7 @@ def random_states(trainer: TrainerProtocol, alone: bool = False) -> list[dict[st
     return [random] if alone or world is None else world.gather(random)
 
 
-def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
+def callback_states(trainer: TrainerProtocol, current: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what the trainer's callbacks write into a checkpoint, as plain values.
 
     Parameters
@@ -148,7 +148,7 @@ def callback_states(trainer: TrainerProtocol) -> dict[str, Any]:
     with guarded_import("zae_lightning"):
         import zae_lightning
 
-    checkpoint = zae_lightning.callback_states(trainer)
+    checkpoint = zae_lightning.callback_states(trainer, current)
     checkpoint["callbacks"] = _encodable(checkpoint["callbacks"], "the state of the callback")
     plain: dict[str, Any] = encode(_encodable(checkpoint, "what the callbacks wrote into the checkpoint"))
     return plain

@@ -12,6 +12,7 @@ import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ..utilities.atomic_io import unreadable
+from .pruning import for_pruned_model
 from .storage.integrity import check_zip
 
 WeightsFile = str | os.PathLike[str] | BinaryIO
@@ -171,7 +172,7 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: Wei
         return
     before = clone_state_dict(model)
     try:
-        model.load_state_dict(names_of(model, state), strict=strict)
+        model.load_state_dict(for_pruned_model(model, names_of(model, state)), strict=strict)
     except Exception as error:
         model.load_state_dict(before, strict=False)  # uninitialized lazy modules have no weights
         what = f"{_name(filename)!r} does" if filename else "The weights in the buffer do"

@@ -26,7 +26,8 @@ class LoggerConnector:
 
     A training step is logged under the names that it returned (``loss``, ``acc``), with the learning rate of its update
     as ``lr``. A test epoch is logged as means, ``test_<name>``, and metrics as ``train_<name>`` and ``test_<name>``.
-    The step number increases by one for each training batch, and never decreases from one run to the next.
+    The step number increases by one for each training batch, and never decreases from one run to the next. Where
+    gradients accumulate, it increases with each update of the weights, and the batch of the update is logged.
 
     A logger that fails causes one warning and does not stop the run.
     """

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -14,19 +15,29 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .. import checks
 from .._protocol import TrainerProtocol
-from ..optim import clip_gradients, is_torch_optimizer, learning_rate, step_scheduler
+from ..optim import (
+    clip_gradients,
+    is_torch_optimizer,
+    learning_rate,
+    monitored_quantity,
+    set_optimizer_mode,
+    step_scheduler,
+)
 from ..overrides import is_overridden
 
 
 def to_device(trainer: TrainerProtocol, batch: Any) -> Any:
     """Return the batch as the steps receive it: a plain dict, a plain tuple, or a single element, on the device.
 
-    A bare tensor becomes the tuple of its rows, because 0.7.6 unpacks every batch that is no dict.
+    A bare tensor becomes the tuple of its rows, because 0.7.6 unpacks every batch that is no dict. An object that 0.7.6
+    cannot unpack into tensors is handed through whole; see `is_whole`.
     """
     if isinstance(batch, Mapping):
         if all(isinstance(key, str) for key in batch):
             return trainer._to_device(**batch) if batch else {}
         return {key: trainer._to_device(value) for key, value in batch.items()}
+    if is_whole(batch):
+        return trainer._to_device(batch)
     try:
         return trainer._to_device(*batch)
     except TypeError as error:
@@ -37,9 +48,28 @@ def to_device(trainer: TrainerProtocol, batch: Any) -> Any:
         ) from error
 
 
+def is_whole(batch: Any) -> bool:
+    """Whether a batch is one object, as torch_geometric's are, and no collection of tensors.
+
+    It is a dataclass that cannot be iterated, or it has a method ``to`` and iterates into something else than tensors,
+    such as pairs of names and values.
+    """
+    kind = type(batch)
+    if isinstance(batch, (torch.Tensor, Sequence, Iterator)):
+        return False
+    if not hasattr(kind, "to"):
+        return is_dataclass(batch) and not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__"))
+    try:
+        return not all(isinstance(part, torch.Tensor) for part in batch)
+    except Exception:  # it cannot be iterated
+        return True
+
+
 def train_forward(trainer: TrainerProtocol, batch: Any, zero_grad: bool = True) -> Mapping[str, Any]:
     """Clear the gradients, run ``train_step`` on a moved batch, and return its checked result."""
-    trainer.model.train()
+    _set_mode(trainer, "train")
+    if not trainer._zae_state.run.depth:  # otherwise the phase has done so
+        set_optimizer_mode(trainer.optimizer, "train")
     if zero_grad:
         trainer.optimizer.zero_grad()
     return checks.train_output(trainer.train_step(batch))
@@ -47,12 +77,21 @@ def train_forward(trainer: TrainerProtocol, batch: Any, zero_grad: bool = True) 
 
 def test_forward(trainer: TrainerProtocol, batch: Any) -> Any:
     """Run ``test_step`` on a moved batch, in eval mode and without gradients."""
-    trainer.model.eval()
+    _set_mode(trainer, "test")
     with torch.no_grad():
         output = trainer.test_step(batch)
     if not is_overridden(trainer, "logging"):  # an override may accept anything
         output = checks.step_output(output, "test_step")
     return output
+
+
+def _set_mode(trainer: TrainerProtocol, mode: str) -> None:
+    """Set the mode of the whole model, as 0.7.6 does; of what callbacks have not set, where these may do so."""
+    modes = trainer._zae_state.run.modes
+    if modes is not None:
+        modes.set_mode(trainer.model, mode)
+    else:
+        trainer.model.train() if mode == "train" else trainer.model.eval()  # a model may override either
 
 
 def update(trainer: TrainerProtocol, loss: Any) -> None:
@@ -82,13 +121,16 @@ def update(trainer: TrainerProtocol, loss: Any) -> None:
         trainer.optimizer.step()
 
 
-def log_step(trainer: TrainerProtocol, step_dict: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
+def log_step(
+    trainer: TrainerProtocol, step_dict: Mapping[str, Any], kwargs: Mapping[str, Any], steps_scheduler: bool = True
+) -> None:
     """Do what follows the optimizer's step: step a per-batch scheduler, log the step, count it."""
     state = trainer._zae_state
     state.process.interrupts.defer()
-    if trainer.mode == "train" and trainer.scheduler_step_on_batch:
+    if steps_scheduler and trainer.mode == "train" and trainer.scheduler_step_on_batch:
         state.batch.update_lr = learning_rate(trainer.optimizer)
-        step_scheduler(trainer.scheduler, _loss_of_all_ranks(trainer, step_dict["loss"]), kwargs)
+        quantity = monitored_quantity(trainer.scheduler, step_dict["loss"], step_dict)
+        step_scheduler(trainer.scheduler, _loss_of_all_ranks(trainer, quantity), kwargs)
     trainer.logging(step_dict)
     state.batch.update_lr = None
     trainer.progress_checker.update_step()

@@ -21,7 +21,7 @@ from ..distributed.log_merging import BatchShare
 from ..distributed.parameters import TrainableParameters
 from ..logs.epoch_results import to_floats
 from ..logs.loader_results import LoaderResults
-from ..optim import clip_gradients, is_torch_optimizer, learning_rate
+from ..optim import clip_gradients, is_torch_optimizer, learning_rate, set_optimizer_mode
 from ..overrides import is_overridden
 from ..utilities.exceptions import keep_exception
 from ..utilities.lightning_kinds import has_progress_bar
@@ -29,13 +29,17 @@ from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
 from .lightning_parts import has_lightning_parts
 from .loggers import log_hyperparams, save_loggers
+from .mode_hooks import ModeHooks
 from .phase import Phase
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class BatchHooks:
+_NO_CONTEXT = nullcontext()
+
+
+class BatchHooks(ModeHooks):
     """The hooks of every batch, shared by `EpochHooks` and `FitHooks`; the generated module calls them.
 
     Parameters
@@ -52,6 +56,10 @@ class BatchHooks:
     _training: Phase | None = None
     _validation: Phase | None = None
     monitor_deferral: str = "none"
+    scheduler_is_replaced: bool = False
+    """Whether a callback has put another scheduler in the place of the user's."""
+    validates_elsewhere: bool = False
+    """Whether the user's ``L.Trainer`` has validation data."""
 
     def __init__(self, trainer: TrainerProtocol, loader: Any, kwargs: Mapping[str, Any]) -> None:
         self.trainer = trainer
@@ -98,6 +106,10 @@ class BatchHooks:
         """The user's optimizer, if it is a torch optimizer and not an object that only looks like one."""
         optimizer = self.trainer.optimizer
         return optimizer if is_torch_optimizer(optimizer) else None
+
+    @torch_optimizer.setter
+    def torch_optimizer(self, value: torch.optim.Optimizer) -> None:
+        self.trainer.optimizer = value
 
     @property
     def torch_scheduler(self) -> Any:
@@ -199,11 +211,15 @@ class BatchHooks:
 
     def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run ``train_step`` on a moved batch."""
-        return steps.train_forward(self.trainer, batch, zero_grad)
+        if self._modes is None:
+            return steps.train_forward(self.trainer, batch, zero_grad)
+        with self.user_code():
+            return steps.train_forward(self.trainer, batch, zero_grad)
 
     def test_forward(self, batch: Any) -> Any:
         """Run ``test_step`` on a moved batch."""
-        return steps.test_forward(self.trainer, batch)
+        with self.user_code():
+            return steps.test_forward(self.trainer, batch)
 
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""
@@ -214,6 +230,15 @@ class BatchHooks:
             backward()
         self.trainer._zae_state.process.interrupts.defer()  # until `log_step`
 
+    def end_validation(self) -> None:
+        """Switch an optimizer with modes back, after a validation and its callbacks."""
+        set_optimizer_mode(self.trainer.optimizer, self.trainer.mode)
+
+    @property
+    def clips_gradients(self) -> bool:
+        """Whether ``gradient_clip`` is set: the gradients of parameters outside the optimizer then count as well."""
+        return bool(self.trainer.gradient_clip)
+
     def clip_gradients(self, if_due: bool = False) -> None:
         """Clip as the trainer's ``gradient_clip`` says; with ``if_due`` only if `Trainer.run_batch` has not."""
         batch = self.trainer._zae_state.batch
@@ -221,9 +246,15 @@ class BatchHooks:
             clip_gradients(self.trainer.model, self.trainer.gradient_clip)
         batch.clip_due = False
 
-    def log_step(self, step_dict: Mapping[str, Any]) -> None:
-        """Log a step and count it."""
-        steps.log_step(self.trainer, step_dict, self.kwargs)
+    def log_step(self, step_dict: Mapping[str, Any], is_update: bool = True) -> None:
+        """Log a step and count it; a per-batch scheduler steps only after an update of the weights."""
+        batch, steps_scheduler = self.trainer._zae_state.batch, is_update and not self.scheduler_is_replaced
+        batch.is_accumulated = not is_update
+        try:
+            with self.user_code() if self._modes is not None else _NO_CONTEXT:
+                steps.log_step(self.trainer, step_dict, self.kwargs, steps_scheduler)
+        finally:
+            batch.is_accumulated = False
 
     def run_batch(self, batch: Any, backward: Any = None, step: Any = None) -> Mapping[str, Any]:
         """Call the trainer's ``run_batch``, and return what its step returned, if `Trainer.run_batch` ran it.
@@ -234,7 +265,8 @@ class BatchHooks:
         scaled = backward if backward is None or scale == 1.0 else lambda loss: backward(loss * scale)
         state.backward, state.optimizer_step, state.step_output = scaled, step, {}
         try:
-            self.trainer.run_batch(batch, **self.kwargs)
+            with self.user_code():
+                self.trainer.run_batch(batch, **self.kwargs)
             return state.step_output or {}
         finally:
             state.backward = state.optimizer_step = state.step_output = None
@@ -242,7 +274,7 @@ class BatchHooks:
     def run_batch_outside_loop(self, batch: Any) -> None:
         """Call the trainer's ``run_batch`` outside Lightning's loop; skip a ``None`` batch."""
         if batch is not None:
-            with self._gradient_averaging(alone=True):
+            with self._gradient_averaging(alone=True), self.user_code():
                 self.trainer.run_batch(batch, **self.kwargs)
 
     def batch_done(self, batch: Any, is_step: bool = False) -> None:
@@ -313,8 +345,6 @@ class BatchHooks:
         self._follows_lightning = True
         outer_mode = self.trainer.mode
         self.trainer.toggle(mode)
-        if mode == "train":
-            self.trainer.model.train()  # each batch does so too, but Lightning warns of a model in eval mode
         self.__enter__()
         self._outer_mode = outer_mode
 
@@ -331,7 +361,10 @@ class BatchHooks:
         return self._outer_display or ProgressDisplay(self.trainer, shows=not self._has_bar)
 
     def _close(self) -> None:
+        self._leave_loop(keeps_users=self._outer_mode is None)
         self.trainer._zae_state.run.depth -= 1
+        if not self.trainer._zae_state.run.depth:
+            set_optimizer_mode(self.trainer.optimizer, "test")  # the weights are those to evaluate and save
         if self.display is not self._outer_display:
             self.display.close()
 

@@ -20,13 +20,15 @@ class EpochHooks(BatchHooks):
     def start_epoch(self) -> None:
         """Start the phase."""
         self._training = Phase(self.trainer, self.display, self.loader)
-        self._training.start()
+        with self.user_code():
+            self._training.start()
 
     def finish_training(self) -> None:
         """Finish the phase, once."""
         if self._training is not None:
             phase, self._training = self._training, None
-            self.results.update(phase.finish())
+            with self.user_code():
+                self.results.update(phase.finish())
             self.results.update(self.loader_results.take())
 
     def finish_epoch(self, is_validation: bool = False) -> None:

@@ -7,6 +7,7 @@ order of clearing the logs, metrics, mode switches, `check_better` and scheduler
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,13 +17,14 @@ from .._protocol import TrainerProtocol
 from .._state import RunDisplay
 from ..checkpoint import mid_epoch
 from ..checkpoint.trainer_state import random_states
+from ..checkpoint.validated_weights import keep_validated_weights
 from ..checks import unrelated_optimizer
 from ..display.progress_display import ProgressDisplay
 from ..epoch_summary import EpochSummary, finish_epoch
 from ..logs.epoch_log import log_of, peek
 from ..logs.reductions import mean
 from ..logs.value_buffer import ValueBuffer
-from ..optim import learning_rate
+from ..optim import has_modes, learning_rate
 from ..utilities.import_guard import guarded_import
 from .batch_hooks import BatchHooks
 from .loggers import log_hyperparams
@@ -127,7 +129,8 @@ class FitHooks(BatchHooks):
 
     def start_epoch(self) -> None:
         """Count the data, clear the logs, show the bar."""
-        self._begin_training_phase().start()
+        with self.user_code():
+            self._begin_training_phase().start()
 
     def _begin_training_phase(self) -> Phase:
         self._begin_epoch()
@@ -146,7 +149,8 @@ class FitHooks(BatchHooks):
         """Compute the metrics of training, once."""
         if self._training is not None:
             phase, self._training = self._training, None
-            self._add_results(phase.finish())
+            with self.user_code():
+                self._add_results(phase.finish())
             self.results.update(self.loader_results.take())
 
     def start_validation(self, training_over: bool = True) -> None:
@@ -157,18 +161,23 @@ class FitHooks(BatchHooks):
             self.finish_training()
         elif self._training is not None:
             self._training.suspend()
+        self.trainer._zae_state.run.validated_weights = None
         self._validation = Phase(self.trainer, self.display, self.valid_loader)
         self.trainer.toggle("test")
-        self._validation.start()
+        with self.user_code():
+            self._validation.start()
 
     def finish_validation(self) -> None:
         """Compute the metrics of validation, and switch back to train mode."""
         if self._validation is None:
             return
         trainer = self.trainer
-        self._add_results(self._validation.finish())
+        with self.user_code():
+            self._add_results(self._validation.finish())
         self.results.update(self.loader_results.take())
         self.results.update(results_of_validation(self.results))
+        if self.follows_lightning or has_modes(trainer.optimizer):
+            keep_validated_weights(trainer, self.results.get("test_loss", math.nan))
         trainer.toggle(self._mode)
         self._validation, self._validated, self._validated_here = None, True, True
         if self._training is not None and self._training.is_suspended:
@@ -227,8 +236,9 @@ class FitHooks(BatchHooks):
 
     def _finish_epoch(self) -> None:
         state = self.trainer._zae_state
-        with state.process.interrupts.deferred():
+        with state.process.interrupts.deferred(), self.user_code():
             self._finalize_epoch()
+        state.run.validated_weights = None
         self._epoch += 1
         if self.trainer.mode == "train" and state.run.sigterm is not None:
             state.run.sigterm.epoch_done()
@@ -240,15 +250,20 @@ class FitHooks(BatchHooks):
             summary = state.run.epoch_summary = self._epoch_summary()
             if not self._losses and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
-            is_comparable = self._validated or self.valid_loader is None  # else validation is not due in every epoch
-            summary.better = is_comparable and bool(trainer.check_better(cur_epoch=self._epoch, cur_loss=summary.loss))
-            scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
+            is_better = self._is_comparable and trainer.check_better(cur_epoch=self._epoch, cur_loss=summary.loss)
+            summary.better = bool(is_better)
+            scheduler = None if trainer.scheduler_step_on_batch or self.scheduler_is_replaced else trainer.scheduler
             finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker)
             state.run.epoch_summary = None
             self.display.curves()
             if self._unchanged is not None:
                 unchanged, self._unchanged = self._unchanged, None
                 unchanged.warn_if_nothing_changed()
+
+    @property
+    def _is_comparable(self) -> bool:
+        """Whether the epoch's loss is one of validation, or no epoch is validated; it may be due in some only."""
+        return self._validated or (self.valid_loader is None and not self.validates_elsewhere)
 
     @property
     def _losses(self) -> ValueBuffer:
@@ -258,7 +273,7 @@ class FitHooks(BatchHooks):
     def _epoch_summary(self) -> EpochSummary:
         """Return what the epoch came to, as far as it is known before `check_better`."""
         history, losses = self.trainer._zae_state.records.history, self._losses
-        is_comparable = self._validated or self.valid_loader is None
+        is_comparable = self._is_comparable
         lr = learning_rate(self.trainer.optimizer)
         record = {
             "epoch": self._epoch + 1,

@@ -38,6 +38,8 @@ def log_hyperparams(trainer: TrainerProtocol) -> None:
 def log_train_step(trainer: TrainerProtocol, step_dict: Mapping[Any, Any]) -> None:
     """Count a training step, and log it with the learning rate of its update."""
     state = trainer._zae_state
+    if state.batch.is_accumulated:  # loggers count updates, as Lightning's
+        return
     connector = state.records.logger_connector
     connector.count_step()
     if trainer.loggers and not state.run.depth:

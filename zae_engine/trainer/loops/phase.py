@@ -11,6 +11,7 @@ from .._state import RunDisplay
 from ..data.loaders import length
 from ..logs.epoch_log import log_of, resume, suspend
 from ..logs.epoch_results import epoch_results
+from ..optim import set_optimizer_mode
 from .loggers import log_epoch
 from .multi_process import broadcast_buffers, gather_logs, start_log_tracking, sync_metrics
 
@@ -37,6 +38,7 @@ class Phase:
     def start(self) -> None:
         """Clear the logs and the metrics, and show the bar."""
         trainer = self._trainer
+        set_optimizer_mode(trainer.optimizer, trainer.mode)
         trainer.log_reset()
         start_log_tracking(trainer)  # as `log_reset` does, unless it is overridden
         trainer._zae_state.records.metrics.begin(trainer.mode)

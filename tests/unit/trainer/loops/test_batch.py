@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, UserDict, namedtuple
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -68,3 +69,40 @@ def test_to_cpu_detaches_tensors_and_leaves_the_rest(trainer):
     assert not first.requires_grad
     assert second == "a"
     assert trainer._to_cpu(3) == 3
+
+
+@dataclass
+class Pair:
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+class Graph:
+    def __init__(self, *values):
+        self.values = values
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def to(self, device):
+        return self
+
+
+class Opaque:
+    def to(self, device):
+        return self
+
+
+ROW = torch.ones(2)
+
+
+@pytest.mark.parametrize("batch", [Pair(ROW, ROW), Graph(("x", ROW), ("y", ROW)), Opaque()], ids=str)
+def test_objects_that_do_not_iterate_into_tensors_are_whole(batch):
+    assert steps.is_whole(batch)
+
+
+@pytest.mark.parametrize(
+    "batch", [[ROW, ROW], (ROW, 1), ROW, Graph(ROW, ROW), iter([ROW]), namedtuple("Named", "x")(ROW), {ROW}], ids=str
+)
+def test_what_0_7_6_unpacks_is_not_whole(batch):
+    assert not steps.is_whole(batch)

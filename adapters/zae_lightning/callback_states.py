@@ -9,6 +9,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
 
 from .added_modules import added_weights, load_added_weights
+from .base_module import BaseModule
 from .foreign_lightning import is_instance
 from .progress import is_fitting
 from .protocol import TrainerProtocol

@@ -72,11 +72,11 @@ class AutomaticOptimizationModule(LightningRules):
             has_bar = self.trainer.progress_bar_callback is not None
             is_trial = bool(self.trainer.fast_dev_run)
             self.hooks.enter_external_trainer("train" if stage == "fit" else "test", has_bar, is_trial)
+            self.model = self.hooks.model  # the user may have set another one
             bar_metrics = [ProgressBarMetrics()] if has_bar else []
             self.trainer.callbacks = [EpochResultsCallback(), *bar_metrics, *self.trainer.callbacks]
         self._keeps_gradients = True  # Lightning clears all gradients at the start of a run
         self.hooks.enter_loop()
-            self.model = self.hooks.model  # the user may have set another one
 
     @property
     def is_in_external_trainer(self) -> bool:

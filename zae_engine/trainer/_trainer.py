@@ -21,7 +21,6 @@ from .checkpoint import weights
 from .checkpoint.lightning_checkpoint import load_checkpoint
 from .checkpoint.trainer_state import resume_loaders, set_random_state_of_rank
 from .checkpoint.validated_weights import weights_of_epoch
-from .checkpoint.validated_weights import weights_of_epoch
 from .data import devices
 from .data.batches import call_with_inputs
 from .data.datamodule import is_data_module, loaders_of
@@ -291,7 +290,6 @@ class Trainer(ABC):
             load_checkpoint(self, ckpt_path)
         if self.mode == "train":
             checks.check_optimizer_is_used(self)
-            checks.plateau_has_quantity(self.scheduler)
             checks.plateau_has_quantity(self.scheduler)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.require_optimizer(self)

@@ -15,15 +15,15 @@ from typing import Any
 from .._protocol import TrainerProtocol
 from .._state import TrainerState
 from ..checkpoint.loading import load
+from ..checkpoint.pruning import without_pruning
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
 from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
-from ..checkpoint.pruning import without_pruning
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
 from ..checkpoint.validated_weights import weights_to_continue
 from ..checkpoint.weights import WeightsFile, plain_state_dict
-from ..optim import has_modes, set_optimizer_mode
 from ..distributed.world import is_rank_zero
+from ..optim import has_modes, set_optimizer_mode
 from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
 from .compose import with_mixin

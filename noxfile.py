@@ -1,4 +1,4 @@
-"""The project's commands, ``nox -s <name>``: demo, tests, parity, lint, types, bench, kills, scaling, ecosystem, lowest."""
+"""The project's commands, ``nox -s <name>``; ``nox --list`` names them."""
 
 from __future__ import annotations
 

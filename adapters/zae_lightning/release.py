@@ -1,8 +1,8 @@
 """Release: freeing a model with its trainer, although Lightning's trainer is part of reference cycles.
 
-Lightning's trainer and its loops refer to one another, so only the garbage collector frees them. Until it runs they keep
-the model, and with it the memory of a GPU. So a trainer owns a `LightningRun`: when the trainer is deleted, this takes the
-model, the optimizers and the loaders from Lightning's trainer.
+Lightning's trainer and its loops refer to one another, so only the garbage collector frees them. Until it runs they
+keep the model, and with it the memory of a GPU. So a trainer owns a `LightningRun`: when the trainer is deleted, this
+takes the model, the optimizers and the loaders from Lightning's trainer.
 """
 
 from __future__ import annotations

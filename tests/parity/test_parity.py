@@ -93,7 +93,11 @@ def test_scenario_is_identical_with_the_state_manager_added(name, played_with_st
     assert not found, "theirs / ours:\n" + "\n".join(found[:10])
 
 
-@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+AS_LIGHTNING_DOES = {"sampler_with_set_epoch_is_left_alone"}
+"""With a Lightning part, Lightning decides: it tells the epoch to a sampler that wants to know it."""
+
+
+@pytest.mark.parametrize("name", [name for name in scenarios.SCENARIOS if name not in AS_LIGHTNING_DOES])
 def test_scenario_is_identical_with_a_callback_and_a_logger(name, played, played_with_lightning_parts):
     theirs, ours = played["upstream"][name], played_with_lightning_parts["ours"][name]
     assert "error" not in ours, ours["error"]

@@ -1,7 +1,7 @@
 """The README's table of Lightning's callbacks and arguments, made from the tests that show each row.
 
-``python -m tests.integration.lightning.table`` writes it into the README; `test_table.py` fails where the README differs, or where a
-callback or an argument of the installed Lightning has no test.
+``python -m tests.integration.lightning.table`` writes it into the README; `test_table.py` fails where the README
+differs, or where a callback or an argument of the installed Lightning has no test.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ process = psutil.Process()
 def run(times):
     for _ in range(times):
         model = torch.nn.Linear(10, 2)
-        Classifier(model, "cpu", optimizer=torch.optim.SGD(model.parameters(), 0.1), log_bar=False).run(1, loader, loader)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        Classifier(model, "cpu", optimizer=optimizer, log_bar=False).run(1, loader, loader)
     gc.collect()
     return process.memory_info().rss / 1024, threading.active_count(), process.num_fds()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -67,6 +69,7 @@ class DataLoaderWrapper:
         self._is_exhausted = self.is_read_ahead = False
         self._previous_state: Any = None
         self._state_error = ""
+        self._earlier_iterator: Callable[[], object] = lambda: None
         self._grad_enabled = torch.is_grad_enabled()
 
     def __iter__(self) -> Iterator[Any]:
@@ -91,16 +94,19 @@ class DataLoaderWrapper:
                 yield None
 
     def _warn_if_used_up(self) -> None:
-        if self._n_yielded == 0 and self._n_of_earlier_epoch:
-            kind = type(self.loader).__name__
+        """Warn if ``iter()`` has returned the iterator of an earlier epoch, and nothing is left of it."""
+        if self._n_yielded:
+            self._n_of_earlier_epoch = self._n_yielded
+            with contextlib.suppress(TypeError):  # iterators of lists and of other builtins cannot be referenced
+                self._earlier_iterator = weakref.ref(self._batch_iterator)
+        elif self._n_of_earlier_epoch and self._earlier_iterator() is self._batch_iterator:
             warnings.warn(
-                f"The loader ({kind}) gave no batch in this epoch, but {self._n_of_earlier_epoch} in an earlier one; "
-                f"it seems to be used up after one epoch. Give something that starts again with each iter(loader), a "
-                f"torch.utils.data.DataLoader or a list for instance.",
+                f"The loader ({type(self.loader).__name__}) gave no batch in this epoch, but "
+                f"{self._n_of_earlier_epoch} in an earlier one: it is used up after one epoch. Give something that "
+                f"starts again with each iter(loader), a torch.utils.data.DataLoader or a list for instance.",
                 stacklevel=2,
             )
             self._n_of_earlier_epoch = 0  # one warning a run
-        self._n_of_earlier_epoch = self._n_yielded or self._n_of_earlier_epoch
 
     @property
     def _is_stateful(self) -> bool:

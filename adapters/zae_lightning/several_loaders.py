@@ -56,6 +56,8 @@ def one_loader(value: Any, is_training: bool) -> Any:
 def _is_collection_of_loaders(value: Any) -> bool:
     if not isinstance(value, (list, tuple, dict)) or not value:
         return False
+    if type(value).__iter__ not in (list.__iter__, tuple.__iter__, dict.__iter__):  # a loader: looking would start it
+        return False
     return all(map(_is_loader, value.values() if isinstance(value, dict) else value))
 
 

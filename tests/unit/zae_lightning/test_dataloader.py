@@ -208,18 +208,38 @@ def test_what_remains_of_a_loader_that_starts_again_is_what_it_has_left():
     assert list(wrapper.remaining()) == [3, 4]
 
 
+class Once:
+    """Its ``__iter__`` returns the same iterator in every epoch."""
+
+    def __init__(self, batches, length):
+        self.batches, self.length = (batch for batch in range(batches)), length
+
+    def __iter__(self):
+        return self.batches
+
+    __len__ = Loader.__len__
+
+
 @pytest.mark.parametrize("length", [None, 2])
 def test_a_loader_that_is_used_up_is_warned_of_once(length, recwarn):
+    wrapper = DataLoaderWrapper(Once(2, length))
+    assert [batch for batch in wrapper if batch is not None] == [0, 1]
+    assert not recwarn
+    for _ in range(2):
+        assert [batch for batch in wrapper if batch is not None] == []
+    assert [str(warning.message)[:71] for warning in recwarn] == [
+        "The loader (Once) gave no batch in this epoch, but 2 in an earlier one:"
+    ]
+
+
+@pytest.mark.parametrize("length", [None, 2])
+def test_a_loader_that_starts_again_and_has_no_batch_is_not_warned_of(length, recwarn):
     loader = Loader(2, length)
     wrapper = DataLoaderWrapper(loader)
     list(wrapper)
-    assert not recwarn
     loader.batches = 0
     list(wrapper)
-    list(wrapper)
-    assert [str(warning.message)[:73] for warning in recwarn] == [
-        "The loader (Loader) gave no batch in this epoch, but 2 in an earlier one;"
-    ]
+    assert not recwarn
 
 
 def test_a_loader_that_never_had_a_batch_is_not_warned_of(recwarn):

@@ -62,6 +62,18 @@ def test_batches_and_single_loaders_are_not_several(value):
     assert one_loader(value, is_training=False) is value
 
 
+class Cached(list):
+    """A list of batches that is a loader; its ``__iter__`` draws random numbers, for instance."""
+
+    def __iter__(self):
+        raise AssertionError("the loader is started")
+
+
+def test_a_list_with_an_iter_of_its_own_is_a_loader_and_is_not_started():
+    value = Cached([numbers(4), numbers(4)])
+    assert one_loader(value, is_training=True) is value
+
+
 @pytest.mark.parametrize(
     ("mode", "batches"),
     [

@@ -289,7 +289,6 @@ class Trainer(ABC):
         if ckpt_path is not None:
             load_checkpoint(self, ckpt_path)
         if self.mode == "train":
-            checks.check_optimizer_is_used(self)
             checks.plateau_has_quantity(self.scheduler)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.require_optimizer(self)

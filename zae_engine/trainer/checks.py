@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import operator
-import sys
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -142,19 +141,6 @@ def require_model(trainer: TrainerProtocol) -> None:
         raise ValueError("The trainer has no model (model=None). Set trainer.model before running it.")
 
 
-def check_optimizer_is_used(trainer: TrainerProtocol) -> None:
-    """Raise `ValueError` if the optimizer certainly has no effect: no other object refers to its parameters."""
-    optimizer = trainer.optimizer
-    if _is_unrelated(trainer) and not _are_held_elsewhere(optimizer):
-        raise ValueError(
-            f"The optimizer ({type(optimizer).__name__}) holds none of the model's parameters, so training would "
-            f"change nothing. {_REMEDY.format(type(optimizer).__name__)}"
-        )
-
-
-_REMEDY = "Build it from the model that the trainer has: {}(trainer.model.parameters(), ...)."
-
-
 class UnrelatedOptimizer:
     """An optimizer of parameters outside the trainer, which a step may still use.
 
@@ -180,7 +166,8 @@ class UnrelatedOptimizer:
         if self._fingerprint() == self._before:
             warnings.warn(
                 f"The first epoch has changed no parameter: the optimizer ({self._name}) holds none of the model's "
-                f"parameters, and its parameters have not changed either. {_REMEDY.format(self._name)}",
+                f"parameters, and its own have not changed either. Build it from the model that the trainer has: "
+                f"{self._name}(trainer.model.parameters(), ...).",
                 stacklevel=2,
             )
 
@@ -203,18 +190,6 @@ def _is_unrelated(trainer: TrainerProtocol) -> bool:
 
 def _optimized_parameters(optimizer: Optimizer) -> list[torch.Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _are_held_elsewhere(optimizer: Optimizer) -> bool:
-    """Whether any object except the optimizer refers to one of its parameters."""
-    alone = _reference_counts([{"params": [torch.zeros(())]}])[0]
-    in_state = [parameter in optimizer.state for parameter in _optimized_parameters(optimizer)]
-    counts = _reference_counts(optimizer.param_groups)
-    return any(count > alone + is_key for count, is_key in zip(counts, in_state, strict=True))
-
-
-def _reference_counts(groups: Iterable[Mapping[str, Any]]) -> list[int]:
-    return [sys.getrefcount(parameter) for group in groups for parameter in group["params"]]
 
 
 def _held_parameters(trainer: TrainerProtocol) -> set[int]:

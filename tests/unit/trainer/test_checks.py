@@ -75,8 +75,20 @@ def test_training_without_optimizer(make, loader):
 
 def test_optimizer_of_another_model(make, loader):
     trainer = make(optimizer=torch.optim.SGD(nn.Linear(10, 2).parameters(), lr=0.1))
-    with pytest.raises(ValueError, match=r"SGD\) holds none of the model's parameters"):
+    with pytest.warns(UserWarning, match=r"the optimizer \(SGD\) holds none of the model's\s+parameters"):
         trainer.run(1, loader)
+
+
+def test_steps_that_move_the_weights_by_themselves_need_no_optimizer_of_the_model(make, loader):
+    class ByHand(Classifier):
+        def train_step(self, batch):
+            with torch.no_grad():
+                self.model.weight.mul_(0.5)
+            return super().train_step(batch)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(ByHand, optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)).run(1, loader)
 
 
 def test_an_optimizer_of_something_that_lies_elsewhere_is_warned_of_if_nothing_changes(make, loader):

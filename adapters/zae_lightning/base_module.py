@@ -96,7 +96,8 @@ class BaseModule(L.LightningModule):
     ) -> Any:
         """Move an input of ``forward``, for which Lightning names no device, without unpacking it as a batch.
 
-        The name is private to Lightning; tests/unit/zae_lightning/test_base_module.py fails if it changes.
+        A batch that a data module has moved is unpacked here. The names are private to Lightning;
+        tests/unit/zae_lightning/test_base_module.py fails if they change.
         """
         if device is None:
             return move_data_to_device(batch, self.device)

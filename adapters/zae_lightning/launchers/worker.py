@@ -21,6 +21,7 @@ import torch
 
 from ..device_transfer import move_to_device
 from ..protocol import TrainerProtocol, World
+from .interrupts import unblock
 from .object_paths import named_objects
 from .process_group import connect, disconnect
 from .remote_proxy import RemoteProxy, make_proxies
@@ -69,8 +70,9 @@ class Task:
 def worker_main(connection: Connection, task: Task | None) -> None:
     """Run a trainer as one of several processes, and send messages to the parent process.
 
-    The messages are tuples: ``("started",)``, ``("call", path, args, kwargs)`` for the call of a proxy,
-    ``("warning", ...)``, ``("failed", ...)``, and from rank 0 ``("collecting",)`` and ``("result", data)``.
+    The messages are tuples: ``("started",)``, ``("joined",)`` once it is connected with the other ranks,
+    ``("call", path, args, kwargs)`` for the call of a proxy, ``("warning", ...)``, ``("failed", ...)``, and from rank 0
+    ``("collecting",)`` and ``("result", data)``.
 
     Parameters
     ----------
@@ -89,12 +91,14 @@ def worker_main(connection: Connection, task: Task | None) -> None:
     channel = _ParentChannel(connection)
     failed = True
     try:
+        unblock()
         channel.send("started")
         _connect_wandb(task, channel)
         trainer, function, args, kwargs = _load(task, channel)
         objects = named_objects(trainer, args)
         try:
             _join_group(trainer, task)
+            channel.send("joined")
             function(trainer, *args, **kwargs)
             failed = False
         except BaseException as error:

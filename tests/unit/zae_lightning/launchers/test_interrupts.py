@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-
 from zae_lightning.launchers.interrupts import blocked_in_new_processes, deferred_interrupt, unblock
 
 

@@ -126,9 +126,9 @@ def test_of_other_trainers_runs_none_is_taken_and_trainers_finish_their_own(sett
     second = start_run(settings)
     assert second is not first
     assert claim(second, [first]) is True
-    by_hand = wandb.init(**{**settings, "reinit": "create_new"})  # in an override of init_wandb
-    assert claim(by_hand, [first, second]) is True
-    for run in (first, second, by_hand):
+    by_itself = wandb.init(**{**settings, "reinit": "create_new"})  # in an override of init_wandb
+    assert claim(by_itself, [first, second]) is True
+    for run in (first, second, by_itself):
         close_run(run)
 
 

@@ -38,7 +38,10 @@ _WARNINGS = re.compile(
     r"|Your `IterableDataset` has `__len__` defined"  # torch warns where the length is wrong
     r"|`isinstance\(treespec, LeafSpec\)` is deprecated"  # torch warns of Lightning's code
 )
-_LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+_LOGGERS = (
+    *("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"),
+    *("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"),  # if the program imports it
+)
 
 _lock = threading.Lock()
 _n_running = 0

@@ -76,13 +76,36 @@ def one_cycle_of_all_updates(player: Player) -> dict[str, Any]:
     return rates(player, scheduler=cycle, per_batch=True, arguments={"accumulate_grad_batches": 2})
 
 
-@situation
+_HOOKS_AND_RATES = [
+    (hook, 0.1 * 0.5**epoch)
+    for epoch in range(2)
+    for hook in ("on_train_epoch_start", "on_validation_start", "on_validation_end", "on_train_epoch_end")
+]
+
+
+@situation(expected={"seen": _HOOKS_AND_RATES})
 def rates_at_the_hooks_of_epochs(player: Player) -> dict[str, Any]:
-    """Rates at the hooks of epochs and validations are Lightning's: a scheduler steps before validation."""
+    """A known difference: a scheduler per epoch steps at the epoch's end as in 0.7.6, Lightning's before validation."""
     hooks = ["on_train_epoch_start", "on_validation_start", "on_validation_end", "on_train_epoch_end"]
     note = recorder(lambda hook, trainer, m, rest: (hook, trainer.optimizers[0].param_groups[0]["lr"]), hooks)
     player.make(callbacks=[note], scheduler=steps).fit(2, train_loader(), valid_loader())
     return {"seen": note.seen}
+
+
+@situation
+def scheduler_resumed_from_a_validation(player: Player) -> dict[str, Any]:
+    """A checkpoint that is written at a validation continues with the rates that Lightning continues with."""
+
+    def train(folder: str, epochs: int, **options: Any) -> tuple[Any, Any, Any]:
+        save = C.ModelCheckpoint(player.folder / folder, "last", save_on_train_epoch_end=False)
+        note = rates_at()
+        subject = player.make(callbacks=[save, note], scheduler=steps)
+        subject.fit(epochs, train_loader(), valid_loader(), **options)
+        return subject, save, note
+
+    _, save, _ = train("a", 2)
+    subject, _, note = train("b", 2, ckpt_path=save.best_model_path, after=2)
+    return {"rates": note.seen, "weights": subject.weights(), "end": subject.rates()}
 
 
 @situation

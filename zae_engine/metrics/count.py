@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_fbeta_score
+from torchmetrics.functional.classification import multiclass_fbeta_score
 
 from .._errors import ContractError
 from . import _inputs
@@ -116,7 +116,7 @@ class Acc:
         Parameters
         ----------
         true : torch.Tensor or array-like
-            The right classes, of shape (N,), from 0 to C - 1.
+            The right classes, of shape (N,), from 0 to C - 1; as in 0.7.6, any other label counts as wrong.
         predict : torch.Tensor or array-like
             Scores of shape (N, C).
         k : int
@@ -130,7 +130,7 @@ class Acc:
         Raises
         ------
         ValueError
-            If the shapes, ``k`` or a label do not fit.
+            If the shapes or ``k`` do not fit.
         """
         predict = _inputs.numbers(predict, "predict")
         predict = predict.unsqueeze(1) if predict.ndim == 1 else predict
@@ -144,11 +144,9 @@ class Acc:
         count = predict.shape[1]
         if not 1 <= k <= count:
             raise ContractError(f"k={k}, but there are scores for {count} classes: 1 to {count} is expected.")
-        true = _inputs.classes(true.reshape(-1).long(), "true", count)
-        if count == 1:
-            return 1.0
-        share = multiclass_accuracy(predict, true, count, average="micro", top_k=k, validate_args=False)
-        return share.item()
+        # torchmetrics takes no label outside the classes; as in 0.7.6 such a label counts as wrong.
+        chosen = torch.topk(predict, k, dim=1).indices
+        return (chosen.eq(true.reshape(-1, 1)).float().sum() / len(predict)).item()
 
 
 def f_beta(pred: Values, true: Values, beta: float, num_classes: int, average: str = "micro") -> torch.Tensor:

@@ -31,6 +31,8 @@ class EpochSummary:
         The random states of all ranks at this point; see `zae_engine.trainer.utilities.rng.random_state`.
     better : bool or None
         What `check_better` returned; None before it is called.
+    steps_scheduler : bool
+        Whether the scheduler steps; False if a callback has put another one in its place.
     """
 
     record: dict[str, Any]
@@ -39,6 +41,7 @@ class EpochSummary:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     random: list[dict[str, Any]] | None = None
     better: bool | None = None
+    steps_scheduler: bool = True
 
 
 def finish_epoch(summary: EpochSummary, history: History, scheduler: Any, progress: ProgressChecker) -> None:
@@ -57,5 +60,5 @@ def finish_epoch(summary: EpochSummary, history: History, scheduler: Any, progre
     """
     history.add({**summary.record, "best": summary.better})
     loss = monitored_quantity(scheduler, summary.loss if summary.plateau else None, summary.record)
-    step_scheduler(scheduler, loss, summary.kwargs)
+    step_scheduler(scheduler if summary.steps_scheduler else None, loss, summary.kwargs)
     progress.update_epoch()

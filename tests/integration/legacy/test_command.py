@@ -40,6 +40,7 @@ def test_install_downloads_status_tells_remove_deletes(environment):
     copy = environment.packages / "zae_engine_legacy"
     told = environment.legacy("install").stdout.splitlines()
     assert told[0] == f"zae-engine 0.7.6 is in {copy}."
+    assert told[1].startswith("zae-engine 0.7.6: ")
     assert told[1].endswith(f"examples come from {copy}/zae_engine.")
     assert len(told) == 2
     assert folders(environment) == sorted([*before, "zae_engine_legacy"])

@@ -125,3 +125,9 @@ def test_names_may_be_a_tuple_and_the_table_shows_every_count(capsys):
     metrics.print_confusion_matrix(torch.tensor([[5, 2], [1, 37]]), class_name=("cat", "dog"))
     printed = capsys.readouterr().out
     assert {"cat", "dog", "5", "2", "1", "37"} <= set(printed.split())
+
+
+def test_a_label_outside_the_classes_counts_as_wrong_in_top_k_accuracy():
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
+    assert metrics.count.Acc.top_k_accuracy(torch.tensor([0, 1, 7, -1]), scores, 2) == 0.5
+    assert metrics.count.Acc.top_k_accuracy(torch.tensor([0, 3]), torch.ones(2, 1), 1) == 0.5

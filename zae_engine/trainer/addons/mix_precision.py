@@ -13,6 +13,7 @@ from .compose import with_mixin
 from .core import AddOnBase, T
 
 NAMES = ("fp32", "fp16", "bf16")
+_AS_IN_0_7_6 = "PrecisionMixerAddon requires at least one GPU device to function."
 
 
 class PrecisionMixerAddon(AddOnBase):
@@ -85,7 +86,7 @@ class PrecisionMixerMixin:
 def _best(device: torch.device) -> list[str]:
     if device.type == "cpu":
         raise ValueError(
-            'PrecisionMixerAddon with precision="auto" needs a GPU, but the trainer runs on the CPU. '
+            f'{_AS_IN_0_7_6} precision="auto" needs a GPU, but the trainer runs on the CPU. '
             'Give a GPU as the device, or precision="bf16" or "fp32".'
         )
     if device.type != "cuda":
@@ -98,6 +99,6 @@ def _first_possible(priorities: list[str], device: torch.device) -> str:
         if name != "fp16" or device.type != "cpu":
             return name
     raise ValueError(
-        f"precision={priorities} needs a GPU: float16 is not trained with on the CPU. "
+        f"{_AS_IN_0_7_6} precision={priorities} needs a GPU: float16 is not trained with on the CPU. "
         f'Give a GPU as the device, or add "bf16" or "fp32" to the list.'
     )

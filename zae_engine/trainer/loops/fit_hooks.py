@@ -252,7 +252,7 @@ class FitHooks(BatchHooks):
                 self._warn_of_missing_loss()
             is_better = self._is_comparable and trainer.check_better(cur_epoch=self._epoch, cur_loss=summary.loss)
             summary.better = bool(is_better)
-            scheduler = None if trainer.scheduler_step_on_batch or self.scheduler_is_replaced else trainer.scheduler
+            scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
             finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker)
             state.run.epoch_summary = None
             self.display.curves()
@@ -289,6 +289,7 @@ class FitHooks(BatchHooks):
             kwargs=self.kwargs,
             random=random_states(self.trainer),
             better=None if is_comparable else False,
+            steps_scheduler=not self.scheduler_is_replaced,
         )
 
     def _mean_loss(self, losses: ValueBuffer) -> float:

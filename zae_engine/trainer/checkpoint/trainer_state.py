@@ -14,6 +14,7 @@ from .._protocol import TrainerProtocol
 from ..epoch_summary import EpochSummary, finish_epoch
 from ..history import MODES, History
 from ..logs.value_buffer import ValueBuffer
+from ..optim import has_modes
 from ..utilities import rng
 from ..utilities.import_guard import guarded_import
 from . import generators, weights
@@ -44,6 +45,7 @@ def trainer_state_dict(trainer: TrainerProtocol) -> dict[str, Any]:
     records, run, progress = trainer._zae_state.records, trainer._zae_state.run, trainer.progress_checker
     summary, pending = run.epoch_summary, records.pending_restore or {}
     scaler = trainer._zae_state.config.precision.scaler
+    swaps = has_modes(trainer.optimizer)  # such an optimizer computes the weights to evaluate again, with other errors
     random = summary.random if summary is not None else random_states(trainer, alone=True)
     if summary is None and len(pending.get("random") or ()) > 1:  # of ranks that have not started
         random = pending["random"]
@@ -51,7 +53,7 @@ def trainer_state_dict(trainer: TrainerProtocol) -> dict[str, Any]:
         "format": FORMAT,
         "progress": {"step": progress.get_step(), "epoch": progress.get_epoch()},
         "counts": _lightning_progress(trainer),
-        "best": _best(trainer, is_current=summary is not None and summary.better is True),
+        "best": _best(trainer, is_current=summary is not None and summary.better is True and not swaps),
         "history": _encode_history(records.history),
         "results": encode({mode: _encodable(getattr(trainer, f"{mode}_metrics"), f"{mode}_metrics") for mode in MODES}),
         "random": encode(random),

@@ -43,17 +43,65 @@ def test_a_validation_that_is_not_the_best_keeps_nothing(loss):
     assert weights_to_continue(made) is None
 
 
-def run_with_averages(make, folder, loader, valid_loader, epochs):
-    torch.manual_seed(0)
+def averaging(model, folder):
     cls = Classifier.add_on(StateManagerAddon)
-    return make(cls, callbacks=[EMAWeightAveraging(decay=0.5)], save_path=str(folder))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    parts = [EMAWeightAveraging(decay=0.5)]
+    return cls(model, "cpu", optimizer=optimizer, callbacks=parts, log_bar=False, save_path=str(folder))
 
 
-def test_a_run_with_averages_resumes_from_the_weights_of_training(make, tmp_path, loader, valid_loader):
-    whole = run_with_averages(make, tmp_path / "whole", loader, valid_loader, 4)
-    whole.run(2, loader, valid_loader)
-    resumed = run_with_averages(make, tmp_path / "whole", loader, valid_loader, 2)
-    resumed.load_state()
-    assert resumed.progress_checker.get_epoch() == whole.progress_checker.get_epoch()
-    saved = torch.load(tmp_path / "whole" / "model.ckpt", weights_only=True)
-    assert all(torch.equal(saved[key], whole.weight_buffer["weight"][-1][key]) for key in saved)
+def schedule_free(model, folder):
+    cls = Classifier.add_on(StateManagerAddon)
+    return cls(model, "cpu", optimizer=Interpolates(model.parameters()), log_bar=False, save_path=str(folder))
+
+
+class Interpolates(torch.optim.SGD):
+    """Evaluates other weights than it trains, which it computes anew at each switch, as schedule-free optimizers do."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, lr=0.1)
+        self.param_groups[0]["train_mode"] = True
+
+    def _switch(self, mode, weight):
+        if self.param_groups[0]["train_mode"] is not mode:
+            self.param_groups[0]["train_mode"] = mode
+            for parameter in self.param_groups[0]["params"]:
+                if parameter in self.state:
+                    parameter.data.lerp_(self.state[parameter]["z"], weight)
+
+    def train(self):
+        self._switch(True, 1 - 1 / 0.9)
+
+    def eval(self):
+        self._switch(False, 0.1)
+
+    def step(self, closure=None):
+        assert self.param_groups[0]["train_mode"]
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter].setdefault("z", parameter.detach().clone()).sub_(parameter.grad, alpha=0.05)
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("make_trainer", [averaging, schedule_free])
+def test_training_continues_with_its_own_weights(make_trainer, tmp_path, loader, valid_loader):
+    def made(folder):
+        torch.manual_seed(0)
+        return make_trainer(torch.nn.Sequential(torch.nn.Linear(10, 2)), tmp_path / folder)
+
+    whole = made("whole")
+    whole.run(4, loader, valid_loader)
+    first = made("parts")
+    first.run(2, loader, valid_loader)
+    assert first.weight_buffer["epoch"] == [1]
+    saved = torch.load(tmp_path / "parts" / "model.ckpt", weights_only=True)
+    for key, value in first.weight_buffer["weight"][-1].items():
+        torch.testing.assert_close(saved[key], value)
+    second = made("parts")
+    second.load_state()
+    second.run(2, loader, valid_loader)
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key])
+    assert all(
+        torch.equal(value, second.weight_buffer["weight"][-1][key])
+        for key, value in whole.weight_buffer["weight"][-1].items()
+    )

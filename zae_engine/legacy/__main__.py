@@ -66,9 +66,8 @@ def _status() -> int:
     elif found is None:
         print(f"There is no copy of zae-engine {places.VERSION}; `{hints.INSTALL}` fetches it.")
     else:
-        print(
-            f"zae-engine {places.VERSION}: {', '.join(places.PARTS)} come from {found}{f', by {places.VARIABLE}' if given else ''}."
-        )
+        by = f", by {places.VARIABLE}" if given else ""
+        print(f"zae-engine {places.VERSION}: {', '.join(places.PARTS)} come from {found}{by}.")
         if not given and not fetch.is_whole(os.path.dirname(found)):
             print(f"Files of it are missing or have been changed; `{hints.INSTALL}` replaces it.")
             found = None

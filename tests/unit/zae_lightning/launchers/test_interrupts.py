@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ def test_a_deferred_interrupt_is_delivered_after_the_block():
 
     def work():
         with deferred_interrupt():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             done.append("in the block")
 
     before = signal.getsignal(signal.SIGINT)
@@ -46,4 +45,4 @@ def test_this_process_is_not_blocked_afterwards():
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     unblock()
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)

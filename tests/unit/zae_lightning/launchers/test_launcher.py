@@ -81,7 +81,7 @@ def test_a_script_without_a_guard_gets_an_error_that_names_it(tmp_path):
 def test_a_script_spawns_its_processes_and_an_interactive_session_forks_them(monkeypatch, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     assert start_method(torch.device("cpu")) == "spawn"
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     assert start_method(torch.device("cpu")) == "fork"

@@ -40,7 +40,8 @@ class Interrupting(Lines):
 
     def write(self, text):
         super().write(text)
-        signal.raise_signal(signal.SIGINT)
+        if len(self.lines) == 1:  # not once more at the message that follows on a busy machine
+            signal.raise_signal(signal.SIGINT)
 
 
 class Unreadable(Exception):
@@ -168,7 +169,8 @@ def test_ending_ends_processes_that_run_and_those_that_they_started(make):
     monitor = call(make(), function, before_waiting=end_when_running)
     child = int(monitor.screen.lines[0])
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
-    assert not psutil.Process().children()
+    children = psutil.Process().children()
+    assert not [process for process in children if "resource_tracker" not in " ".join(process.cmdline())]
 
 
 def test_a_traceback_is_shown_below_an_empty_line():

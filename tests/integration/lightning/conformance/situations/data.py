@@ -136,11 +136,28 @@ class Stream(IterableDataset):
 
 @situation
 def stream_without_a_length(player: Player) -> dict[str, Any]:
-    """A loader without a length trains, and `is_last_batch` is known."""
-    note = recorder(lambda hook, trainer, *_: trainer.is_last_batch, ["on_train_batch_end"])
-    subject = player.make(callbacks=[note]).fit(2, DataLoader(Stream(), 8), DataLoader(Stream(), 8))
+    """A loader without a length trains and validates; the number of its batches is infinite."""
+    subject = player.make(callbacks=[C.Callback()]).fit(2, DataLoader(Stream(), 8), DataLoader(Stream(), 8))
     infinite = subject.trainer.num_training_batches == float("inf")
-    return {"last": note.seen, "infinite": infinite, "weights": subject.weights(), **subject.counts()}
+    return {"infinite": infinite, "weights": subject.weights(), **subject.counts()}
+
+
+def last_batches_of_a_stream(player: Player) -> dict[str, Any]:
+    note = recorder(lambda hook, trainer, *_: trainer.is_last_batch, ["on_train_batch_end"])
+    player.make(callbacks=[note]).fit(2, DataLoader(Stream(), 8))
+    return {"last": note.seen}
+
+
+@situation(ways=("own_trainer",))
+def last_batch_of_a_stream(player: Player) -> dict[str, Any]:
+    """`is_last_batch` is known of a loader without a length, which Lightning reads one batch ahead."""
+    return last_batches_of_a_stream(player)
+
+
+@situation(ways=("run",), expected={"last": [False] * 6})
+def last_batch_of_a_stream_in_run(player: Player) -> dict[str, Any]:
+    """A known difference: `run` does not read a stream ahead, so `is_last_batch` is False of each of its batches."""
+    return last_batches_of_a_stream(player)
 
 
 @situation

@@ -71,7 +71,11 @@ def a_batch_sampler():
 
 @case
 def worker_processes():
-    return run(trainer_of(), DataLoader(dataset(), size(4), shuffle=True, num_workers=2, persistent_workers=True))
+    # CPython 3.11 can deadlock in a fork while a thread of gloo gives up its thread state: the workers are spawned.
+    loader = DataLoader(
+        dataset(), size(4), shuffle=True, num_workers=2, persistent_workers=True, multiprocessing_context="spawn"
+    )
+    return run(trainer_of(), loader)
 
 
 def as_dict(rows):

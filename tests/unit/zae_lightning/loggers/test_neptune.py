@@ -7,7 +7,6 @@ import json
 import math
 import socket
 import threading
-import time
 import warnings
 
 import lightning.pytorch as L
@@ -136,10 +135,8 @@ def silent_service():
 
 def test_a_service_that_accepts_and_never_answers_times_out(silent_service, monkeypatch):
     monkeypatch.setattr(neptune_logger, "START_SECONDS", 0.5)
-    start = time.monotonic()
     with pytest.warns(UserWarning, match=rf"{silent_service} cannot be used \(TimeoutError: no answer within"):
         run = start_run({"project_name": "w/p", "api_tkn": token(silent_service)})
-    assert time.monotonic() - start < 60
     assert run.is_live()
     assert run.is_offline
     run.stop()

@@ -75,7 +75,7 @@ def monitored_quantity(scheduler: Any, loss: Any, values: Mapping[str, Any]) -> 
         If there is no such value.
     """
     name = getattr(scheduler, "monitor", None)
-    if name is None or loss is None:
+    if not isinstance(name, str) or loss is None:
         return loss
     for key in (name, f"test_{name[4:]}" if name.startswith("val_") else name):
         if key in values:

@@ -18,10 +18,10 @@ def test_nothing_is_imported_until_it_is_asked_for(bridged):
     code = """
 import sys, zae_engine, zae_engine.trainer, zae_engine.metrics
 parts = {name.split(".")[1] for name in sys.modules if name.startswith("zae_engine.")}
-assert parts == {"_errors", "_root", "legacy", "metrics", "trainer"}, parts
+assert parts == {"_errors", "_root", "_warnings", "legacy", "metrics", "trainer"}, parts
 from zae_engine.nn_night.blocks import BasicBlock
 parts = {name.split(".")[1] for name in sys.modules if name.startswith("zae_engine.")}
-assert parts == {"_errors", "_root", "legacy", "metrics", "trainer", "nn_night"}, parts
+assert parts == {"_errors", "_root", "_warnings", "legacy", "metrics", "trainer", "nn_night"}, parts
 assert zae_engine.__version__ == "1.0.0"
 """
     bridged.code(code)

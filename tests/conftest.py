@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, where Ctrl-C is for others
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if not hasattr(sys.modules["__main__"], "__file__"):  # in a worker of pytest-xdist; without it, processes are forked
+    sys.modules["__main__"].__file__ = pytest.__path__[0] + "/__main__.py"
 
 
 @pytest.fixture(autouse=True)

@@ -294,7 +294,7 @@ def test_lightnings_bars_show_the_means(make: Any, loader: Any, valid_loader: An
 @shows("ModelSummary", "RichModelSummary")
 @pytest.mark.parametrize("summary", ["ModelSummary", "RichModelSummary"])
 def test_the_model_is_summarised(make: Any, loader: Any, capfd: Any, caplog: Any, summary: str):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "lightning.pytorch")
     make(callbacks=[getattr(C, summary)()], lightning={"enable_model_summary": True}).run(1, loader)
     assert "22" in capfd.readouterr().out + caplog.text  # parameters
 

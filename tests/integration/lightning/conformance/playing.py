@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,27 @@ from .players import Player
 def play(function: Callable[[Player], dict[str, Any]], way: str, folder: Path) -> dict[str, Any]:
     """Return what a function observes in one way, in an empty folder."""
     folder.mkdir(parents=True)
-    for name in ("lightning", "pytorch_lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), quiet_loggers():
         warnings.simplefilter("ignore")
         patch.chdir(folder)
         return function(Player(way, folder))
+
+
+@contextmanager
+def quiet_loggers() -> Iterator[None]:
+    """Let Lightning log errors only."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "pytorch_lightning", "lightning.pytorch")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def compare(function: Callable[[Player], dict[str, Any]], way: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .history import History
-from .plotting import integer_ticks, new_figure, quantities
+from .plotting import integer_ticks, new_figure, quantities, selected, to_number
 from .utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
@@ -90,13 +90,7 @@ def _history(name: Any, run: Any) -> History:
 def _chosen(histories: Mapping[str, History], keys: str | Sequence[str] | None) -> list[str]:
     available = list(dict.fromkeys(key for history in histories.values() for key in quantities(history)))
     available.sort(key=lambda key: key != "loss")
-    if keys is None:
-        return available
-    chosen = [keys] if isinstance(keys, str) else list(keys)
-    for key in chosen:
-        if key not in available:
-            raise KeyError(f"No run has {key!r}; there are {', '.join(available) or 'no epochs'}.")
-    return chosen
+    return selected(available, keys, "No run has {}")
 
 
 def _figure(histories: Mapping[str, History], keys: Sequence[str], title: str | None) -> Figure:
@@ -124,11 +118,11 @@ def _figure(histories: Mapping[str, History], keys: Sequence[str], title: str | 
 
 def _draw(axis: Any, history: History, key: str, colour: Any) -> set[str]:
     """Draw the curves of a run, and mark its best epoch; return the modes that it has."""
-    epochs = [_number(record.get("epoch")) for record in history]
+    epochs = [to_number(record.get("epoch")) for record in history]
     marker = "o" if len(history) <= 40 else None
     drawn, best = set(), None
     for mode, style in _STYLES.items():
-        values = [_number(record.get(f"{mode}_{key}")) for record in history]
+        values = [to_number(record.get(f"{mode}_{key}")) for record in history]
         if any(math.isfinite(value) for value in values):
             axis.plot(epochs, values, style, color=colour, marker=marker, markersize=3, linewidth=1.5)
             drawn.add(mode)
@@ -173,11 +167,7 @@ def _table(histories: Mapping[str, History], keys: Sequence[str]) -> Any:
     for history in histories.values():
         best = next((record for record in reversed(list(history)) if record.get("best")), {})
         row = {"best epoch": best.get("epoch"), **{name: best.get(name) for name in columns}, "lr": best.get("lr")}
-        seconds = sum(_number(record.get("seconds")) for record in history if record.get("seconds") is not None)
+        seconds = sum(to_number(record.get("seconds")) for record in history if record.get("seconds") is not None)
         rows.append({**row, "epochs": len(history), "seconds": seconds})
     frame = pandas.DataFrame(rows, index=pandas.Index(histories, name="run"))
     return frame.dropna(axis="columns", how="all")
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan

@@ -68,7 +68,7 @@ def plot(
     matplotlib.figure.Figure
         The figure.
     """
-    chosen = _select_quantities(history, keys)
+    chosen = selected(quantities(history), keys, "There is nothing to plot as {}")
     if ax is not None:
         given = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
         return _draw_on(given, history, chosen, label, needs_all=keys is not None)
@@ -239,22 +239,29 @@ def integer_ticks(axis: Any) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _select_quantities(history: HistoryLike, keys: str | Sequence[str] | None) -> list[str]:
-    available = quantities(history)
+def selected(available: list[str], keys: str | Sequence[str] | None, complaint: str) -> list[str]:
+    """Return the quantities that the user asks for; all with None.
+
+    Raises
+    ------
+    KeyError
+        If one is not available; the message begins with ``complaint``, in which ``{}`` stands for its name.
+    """
     if keys is None:
         return available
     chosen = [keys] if isinstance(keys, str) else list(keys)
     for key in chosen:
         if key not in available:
-            raise KeyError(f"There is nothing to plot as {key!r}; there are {', '.join(available) or 'no epochs'}.")
+            raise KeyError(f"{complaint.format(repr(key))}; there are {', '.join(available) or 'no epochs'}.")
     return chosen
 
 
 def _column(history: HistoryLike, key: str) -> list[float]:
-    return [_number(record.get(key)) for record in history]
+    return [to_number(record.get(key)) for record in history]
 
 
-def _number(value: Any) -> float:
+def to_number(value: Any) -> float:
+    """Return a number as float, and ``nan`` for anything else."""
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 

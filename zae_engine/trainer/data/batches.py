@@ -31,7 +31,7 @@ def batches_of(data: Any, batch_size: int | None) -> Iterable[Any]:
     """
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
     if isinstance(data, np.ndarray):
-        data = torch.from_numpy(np.ascontiguousarray(data))
+        data = _with_tensors(data)
     if isinstance(data, torch.Tensor):
         if not data.dim():
             raise TypeError("data is a tensor without rows (0 dimensions), but each row is a sample. Give data[None].")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -140,6 +140,11 @@ def move_to_device(value: Any, device: torch.device) -> Any:
         return value.to(device)
     if device.type == "cpu" or isinstance(value, (str, bytes)):
         return value
+    return map_tensors(value, lambda tensor: tensor.to(device))
+
+
+def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
+    """Return a value with ``function(tensor)`` in place of each tensor, also in nested containers and dataclasses."""
     from lightning_utilities.core.apply_func import apply_to_collection
 
-    return apply_to_collection(value, torch.Tensor, lambda tensor: tensor.to(device))
+    return apply_to_collection(value, torch.Tensor, function)

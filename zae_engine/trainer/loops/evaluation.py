@@ -12,6 +12,7 @@ from .. import checks
 from .._protocol import TrainerProtocol
 from ..checkpoint.weights import clone_state_dict
 from ..data.batches import batches_of, join_outputs
+from ..data.devices import map_tensors
 from ..logs.epoch_log import resume, suspend
 from ..logs.value_buffer import on_cpu
 from ..utilities.rng import random_state, set_random_state
@@ -49,15 +50,13 @@ def _predict(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> Any
 
 def _outputs(trainer: TrainerProtocol, batches: Any, rank: int, size: int) -> Iterator[tuple[int, Any]]:
     """Yield the number and the output of each batch of a rank."""
-    from lightning_utilities.core.apply_func import apply_to_collection
-
     with _eval_mode(trainer.model), torch.no_grad():
         for index, batch in enumerate(batches):
             if batch is None or index % size != rank:
                 continue
             with trainer._zae_state.config.precision.forward():
                 output = trainer.predict_step(predict_input(trainer, batch))
-            yield index, apply_to_collection(output, torch.Tensor, on_cpu)
+            yield index, map_tensors(output, on_cpu)
 
 
 def predict_input(trainer: TrainerProtocol, batch: Any) -> Any:

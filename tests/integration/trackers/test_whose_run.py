@@ -7,7 +7,6 @@ import gc
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import wandb
@@ -15,10 +14,10 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from tests.conftest import Classifier
+from tests.trackers import NEPTUNE, losses, wandb_files, wandb_history, wandb_settings
 from tests.wandb_file import read_exit_code, read_wandb_run
 from zae_engine.trainer.addons import NeptuneLoggerAddon, WandBLoggerAddon, read_offline_run
 
-NEPTUNE = {"neptune": {"project_name": "w/p", "mode": "offline", "capture_hardware_metrics": False}}
 Logging = Classifier.add_on(WandBLoggerAddon)
 Neptune = Classifier.add_on(NeptuneLoggerAddon)
 
@@ -27,23 +26,6 @@ Neptune = Classifier.add_on(NeptuneLoggerAddon)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SILENT", "true")
-
-
-def wandb_settings():
-    """Name the folder: wandb goes on with the one of the process's first run."""
-    return {"wandb": {"project": "p", "mode": "offline", "dir": str(Path.cwd())}}
-
-
-def wandb_files():
-    return sorted(Path("wandb").glob("offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime)
-
-
-def wandb_history(number=-1):
-    return read_wandb_run(wandb_files()[number])
-
-
-def losses(trainer, mode="train"):
-    return [float(loss) for loss in trainer.get_loss_history(mode)]
 
 
 def test_a_run_of_the_user_is_continued_and_left_open(make, loader):
@@ -197,6 +179,7 @@ def test_keys_of_steps_below_one_another_lose_nothing_on_neptune(make, loader):
 PROGRAM = """
 import sys, torch
 from tests.conftest import Classifier
+from tests.trackers import NEPTUNE, losses, wandb_files, wandb_history, wandb_settings
 from zae_engine.trainer.addons import WandBLoggerAddon
 def build():
     model = torch.nn.Linear(10, 2)

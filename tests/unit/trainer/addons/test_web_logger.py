@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from tests.conftest import Classifier
-from tests.wandb_file import read_wandb_run
+from tests.trackers import NEPTUNE, losses, wandb_history, wandb_settings
 from zae_engine.trainer.addons import NeptuneLoggerAddon, StateManagerAddon, WandBLoggerAddon, read_offline_run
 
-NEPTUNE = {"neptune": {"project_name": "w/p", "mode": "offline", "capture_hardware_metrics": False}}
 Logging = Classifier.add_on(WandBLoggerAddon)
 Neptune = Classifier.add_on(NeptuneLoggerAddon)
 
@@ -26,20 +25,6 @@ Neptune = Classifier.add_on(NeptuneLoggerAddon)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SILENT", "true")
-
-
-def wandb_settings():
-    """Name the folder: wandb goes on with the one of the process's first run."""
-    return {"wandb": {"project": "p", "mode": "offline", "dir": str(Path.cwd())}}
-
-
-def wandb_history(number=-1):
-    files = sorted(Path("wandb").glob("offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime)
-    return read_wandb_run(files[number])
-
-
-def losses(trainer, mode="train"):
-    return [float(loss) for loss in trainer.get_loss_history(mode)]
 
 
 def use(trainer, loader, valid_loader):

@@ -27,6 +27,8 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from .dataloader import DataLoaderWrapper
 from .function_copies import with_globals
+from .performance.evaluation_loop import FastEvaluationLoop
+from .performance.training_loop import FastTrainingEpochLoop
 
 
 def _request_dataloader(source: Any) -> Any:
@@ -45,14 +47,14 @@ class OnDemandFitLoop(_FitLoop):
     )
 
 
-class OnDemandEvaluationLoop(_EvaluationLoop):
+class OnDemandEvaluationLoop(FastEvaluationLoop):
     """The loop over the batches of a validation or test epoch."""
 
     setup_data = with_globals(_EvaluationLoop.setup_data, _request_dataloader=_request_dataloader)
     reset = with_globals(_EvaluationLoop.reset, _select_data_fetcher=_select_data_fetcher)
 
 
-class OnDemandTrainingEpochLoop(_TrainingEpochLoop):
+class OnDemandTrainingEpochLoop(FastTrainingEpochLoop):
     """The loop over the batches of a training epoch."""
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:

@@ -76,7 +76,8 @@ class LightningRules(BaseModule):
 
     def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run ``train_step``; afterwards the gradients of the previous step are there again, for callbacks."""
-        self._cleared = ()
+        if self._cleared:
+            self._cleared = ()
         if not (self._shows_gradients and zero_grad):
             return self.hooks.train_forward(batch, zero_grad)
         kept = KeptGradients(self._optimizer)

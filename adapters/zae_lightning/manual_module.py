@@ -53,6 +53,8 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         The loaders that Lightning iterates; None for the user's ``L.Trainer``.
     """
 
+    has_known_hooks = True  # not of a subclass; see performance/training_loop.py
+
     def __init__(self, hooks: Hooks, loader: DataLoaderWrapper | None, valid_loader: DataLoaderWrapper | None) -> None:
         super().__init__(hooks, loader, valid_loader)
         self.automatic_optimization = False

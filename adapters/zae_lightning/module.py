@@ -38,6 +38,8 @@ class AutomaticOptimizationModule(LightningRules):
         The loaders that Lightning iterates; None for the user's ``L.Trainer``, whose ``fit`` receives the loaders.
     """
 
+    has_known_hooks = True  # not of a subclass; see performance/training_loop.py
+
     def __init__(self, hooks: Hooks, loader: DataLoaderWrapper | None, valid_loader: DataLoaderWrapper | None) -> None:
         super().__init__()
         self.hooks = hooks
@@ -237,19 +239,20 @@ class AutomaticOptimizationModule(LightningRules):
     ) -> None:
         """Train the batch in Lightning, then log it before callbacks receive the end of the batch."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self._log_step_once()
+        self.log_step_once()
 
     @propagate_stop_iteration
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch, and log it if its gradients were only accumulated."""
-        self._log_step_once(is_update=False)
+        self.log_step_once(is_update=False)
         if not self._is_tuning:
             is_whole_step = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
             self.hooks.batch_done(batch, is_step=is_whole_step and not self.trainer.is_last_batch)
             if self._loader is None and (is_whole_step or self.trainer.is_last_batch):
                 self._log_step(outputs)
 
-    def _log_step_once(self, is_update: bool = True) -> None:
+    def log_step_once(self, is_update: bool = True) -> None:
+        """Log the step of the current batch, unless it has been logged; not while a callback tunes a value."""
         if self._step is not None:
             step, self._step = self._step, None
             if not self._is_tuning:

@@ -98,13 +98,19 @@ def test_a_bar_reads_its_values_when_it_is_drawn_and_only_the_new_ones(monkeypat
     assert counts["stack"] <= 2 * STEPS + 2 * STEPS  # two for the batch, one for each mean
 
 
+def tensors_alive():
+    gc.collect()
+    return [value for value in gc.get_objects() if type(value) is torch.Tensor]
+
+
 def test_tensors_of_steps_long_ago_are_gone():
+    of_others = tensors_alive()  # of fixtures, and of tests before this one
+    ids = set(map(id, of_others))
     trainer = Classifier(
         model := torch.nn.Linear(3, 2), "cpu", optimizer=torch.optim.SGD(model.parameters(), lr=0.1), log_bar=False
     )
     trainer.run(1, loader(4 * CHUNK))
-    gc.collect()
-    alive = [value for value in gc.get_objects() if type(value) is torch.Tensor]
+    alive = [value for value in tensors_alive() if id(value) not in ids]
     assert len(alive) < 3 * CHUNK
     assert not any(value.grad_fn is not None for value in alive)
     assert len(trainer.log_train["loss"]) == len(trainer.get_loss_history()) == 4 * CHUNK

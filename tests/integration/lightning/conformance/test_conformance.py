@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zae_lightning.performance import evaluation_loop, training_loop
 
 from .observing import differences
 from .playing import play
@@ -14,6 +15,7 @@ from .situations import all_situations
 
 SITUATIONS = all_situations()
 GAMES = [(situation.name, way) for situation in SITUATIONS.values() for way in situation.ways]
+OF_RUN = [situation.name for situation in SITUATIONS.values() if "run" in situation.ways]
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,20 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize(("name", "way"), GAMES, ids=[f"{name}-{way}" for name, way in GAMES])
 def test_as_the_hand_written_module(name: str, way: str, reference: Any, tmp_path: Path):
+    check(name, way, reference, tmp_path)
+
+
+@pytest.mark.parametrize("name", OF_RUN)
+def test_as_the_hand_written_module_in_lightnings_own_loops(
+    name: str, reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A run has loops of its own; where these do not know a part, Lightning's run it."""
+    monkeypatch.setattr(training_loop, "plan_for", lambda trainer: None)
+    monkeypatch.setattr(evaluation_loop, "plan_for", lambda trainer: None)
+    check(name, "run", reference, tmp_path)
+
+
+def check(name: str, way: str, reference: Any, tmp_path: Path) -> None:
     expected = reference(name)
     observed = play(SITUATIONS[name].play, way, tmp_path / "game")
     found = differences(expected, observed)

@@ -31,6 +31,10 @@ class Situation:
     def text(self) -> str:
         return " ".join((self.play.__doc__ or self.name).split())
 
+    @property
+    def is_known_difference(self) -> bool:
+        return self.text.startswith("A known difference")
+
 
 def situation(
     function: Callable[[Player], dict[str, Any]] | None = None,

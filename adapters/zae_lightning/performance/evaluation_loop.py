@@ -1,0 +1,70 @@
+"""Evaluation loop: the batches of a validation or test, without the calls in which nothing happens.
+
+See ``training_loop.py``; the names used here are private to Lightning, and
+tests/unit/zae_lightning/performance/test_evaluation_loop.py fails if they change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from .training_loop import StepPlan, plan_for
+
+
+class FastEvaluationLoop(_EvaluationLoop):
+    """The loop over the batches of a validation or test epoch."""
+
+    _plan: StepPlan | None = None  # of the latest batch; None if Lightning's loop has run it
+
+    def run(self) -> Any:
+        """Run an epoch, and release what its batches needed."""
+        try:
+            return super().run()
+        finally:
+            self._plan = None
+
+    def _evaluation_step(self, batch: Any, batch_idx: int, dataloader_idx: int, dataloader_iter: Any) -> None:
+        """Evaluate a batch."""
+        if self._plan is None or not self._plan.is_current():
+            is_known = self.num_dataloaders == 1 and type(self._data_fetcher) is _PrefetchDataFetcher
+            self._plan = plan_for(self.trainer) if is_known else None
+        if self._plan is None:
+            super()._evaluation_step(batch, batch_idx, dataloader_idx, dataloader_iter)
+        else:
+            self._evaluate(batch, batch_idx, self._plan)
+
+    def _evaluate(self, batch: Any, batch_idx: int, plan: StepPlan) -> None:
+        """Do what Lightning's ``_evaluation_step`` does."""
+        trainer, module, calls, progress = self.trainer, plan.module, plan.calls, self.batch_progress
+        stage = "test" if trainer.testing else "validation"
+        batch = module.transfer_batch_to_device(batch, plan.device, 0)
+        progress.increment_ready()
+        connector, results = plan.connector, self._results
+        connector._first_loop_iter = connector._first_loop_iter is None
+        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+        calls(f"on_{stage}_batch_start", batch, batch_idx)
+        progress.increment_started()
+        attributes = module.__dict__
+        outer, attributes["_current_fx_name"] = attributes["_current_fx_name"], f"{stage}_step"
+        with plan.precision.val_step_context():
+            output = module.validation_step(batch, batch_idx)
+        attributes["_current_fx_name"] = outer
+        progress.increment_processed()
+        calls(f"on_{stage}_batch_end", output, batch, batch_idx)
+        module.on_validation_batch_end(output, batch, batch_idx)
+        if results:  # a hook has logged something
+            connector.on_batch_end()
+        else:
+            results.batch = results.batch_size = None
+        progress.increment_completed()
+        if not trainer.sanity_checking:
+            self._has_run = True
+            if results:
+                connector.update_eval_step_metrics(self._seen_batches_per_dataloader[0])
+            self._seen_batches_per_dataloader[0] += 1
+        if not progress.is_last_batch and trainer.received_sigterm:
+            raise SIGTERMException

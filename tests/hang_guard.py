@@ -1,0 +1,35 @@
+"""Hang guard: a test that hangs where no signal handler can run ends its process, with the stacks of all threads.
+
+pytest-timeout ends a test by a signal, whose handler Python runs between two instructions. A call that holds the
+interpreter's lock and waits, such as a ``fork`` that deadlocks, never gets there, and the whole suite would wait. The
+timer here belongs to C; pytest-xdist reports the process as crashed, and goes on with another.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Generator
+
+import pytest
+
+GRACE_SECONDS = 60.0
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the stderr of the process: during tests, output is captured."""
+    config.stash[_STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the process a minute after the time limit of a test."""
+    marker = item.get_closest_marker("timeout")
+    limit = float(marker.args[0] if marker is not None else item.config.getini("timeout"))
+    grace = float(os.environ.get("HANG_GUARD_GRACE_SECONDS", GRACE_SECONDS))
+    faulthandler.dump_traceback_later(limit + grace, exit=True, file=item.config.stash[_STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()

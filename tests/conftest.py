@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,25 @@ ALONE = ("tests/integration/distributed", "tests/integration/notebooks", "tests/
 """Tests that start, interrupt or kill processes: two of them at once would take the processors from one another."""
 
 
+FORKING = ("tests/unit/zae_lightning/launchers/test_monitor.py", "[processes.")
+"""Tests that fork the process that runs them. They come first: a fork beside threads of trackers can deadlock."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each file run on one worker of pytest-xdist, so that its fixtures are made once."""
+    """Let each file run on one worker of pytest-xdist, so that its fixtures are made once; the largest come first."""
     root = Path(__file__).parents[1]
+    groups = {}
     for item in items:
         file = item.path.relative_to(root).as_posix()
-        group = "processes" if file.startswith(ALONE) or "kernel" in file else file
-        item.add_marker(pytest.mark.xdist_group(group))
+        if any(part in item.nodeid for part in FORKING):
+            groups[item] = "forks"
+        elif file.startswith(ALONE) or "kernel" in file:
+            groups[item] = "processes"
+        else:
+            groups[item] = file
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    first, sizes = ("forks", "processes"), Counter(groups.values())
+    items.sort(key=lambda item: (groups[item] not in first[:1], groups[item] not in first, -sizes[groups[item]]))
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, where Ctrl-C is for others

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.data import sized_len
 
+from .performance.in_memory import iterate
+
 _HIDDEN = ("loader", "_iterator")
 _SAMPLERS = ("sampler", "batch_sampler")
 
@@ -75,7 +77,7 @@ class DataLoaderWrapper:
     def __iter__(self) -> Iterator[Any]:
         if self._is_exhausted:  # all batches of the epoch are done
             return
-        self._batch_iterator, self._n_yielded, self._n_skipped = iter(self.loader), self._n_skipped, 0
+        self._batch_iterator, self._n_yielded, self._n_skipped = iterate(self.loader), self._n_skipped, 0
         while True:
             if self.is_read_ahead and self._is_stateful:
                 self._previous_state = self._loader_state()

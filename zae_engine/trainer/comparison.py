@@ -148,7 +148,8 @@ def _add_legend(figure: Any, names: Sequence[str], colours: Sequence[Any], modes
 def _colours(number: int) -> list[Any]:
     import matplotlib
 
-    few = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]  # of a listed colour map
+    listed: Any = matplotlib.colormaps["tab10"]
+    few = listed.colors
     if number <= len(few):
         return list(few[:number])
     return [matplotlib.colormaps["turbo"](0.05 + 0.9 * i / (number - 1)) for i in range(number)]

@@ -32,7 +32,7 @@ def iterate(loader: Any) -> Iterator[Any]:
     iterator
         Its batches.
     """
-    iterator = iter(loader)
+    iterator: Iterator[Any] = iter(loader)
     # The names are private to torch; where they are missing or other classes, the iterator stays as it is.
     # tests/unit/zae_lightning/performance/test_in_memory.py fails if they change.
     if type(iterator) is _SingleProcessDataLoaderIter:

@@ -36,5 +36,6 @@ def with_globals(function: F, **replaced: object) -> F:
         function.__defaults__,
         function.__closure__,
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__kwdefaults__, copy.__annotations__ = function.__kwdefaults__, function.__annotations__
+    copy.__doc__, copy.__qualname__ = function.__doc__, function.__qualname__
     return copy  # type: ignore[return-value]

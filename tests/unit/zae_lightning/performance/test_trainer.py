@@ -1,10 +1,13 @@
 """Fast trainer: its properties have the values of Lightning's own, throughout a run."""
 
+import inspect
+
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.trainer.connectors.callback_connector import _CallbackConnector
 from lightning.pytorch.trainer.states import RunningStage
-from zae_lightning.performance.trainer import FastTrainer
+from zae_lightning.performance.trainer import FastCallbackConnector, FastTrainer
 
 SILENT = {
     "accelerator": "cpu",
@@ -73,3 +76,15 @@ def test_random_states_are_restored_only_around_a_sanity_check(steps, is_restore
 def test_the_private_names_of_the_stage_are_there():
     assert {"isolate_rng"} <= set(L.Trainer._run_stage.__code__.co_names) & set(L.Trainer._run_stage.__globals__)
     assert {"_run_sanity_check"} <= set(L.Trainer._run_stage.__code__.co_names)
+
+
+def test_its_arguments_are_those_of_lightnings():
+    assert inspect.signature(FastTrainer) == inspect.signature(L.Trainer)
+    assert type(FastTrainer(**SILENT)._callback_connector) is FastCallbackConnector
+
+
+def test_the_private_names_of_the_callbacks_are_there():
+    init = inspect.unwrap(L.Trainer.__init__)
+    assert {"_CallbackConnector"} <= set(init.__code__.co_names) & set(init.__globals__)
+    on_init = _CallbackConnector.on_trainer_init
+    assert {"_load_external_callbacks"} <= set(on_init.__code__.co_names) & set(on_init.__globals__)

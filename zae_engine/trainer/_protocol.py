@@ -23,7 +23,7 @@ class TrainerProtocol(Protocol):
     mode: str
     optimizer: Any
     scheduler: Any
-    log_bar: bool
+    log_bar: Any
     scheduler_step_on_batch: bool
     gradient_clip: float
     loader: Any

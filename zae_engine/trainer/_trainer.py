@@ -8,7 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import optim
@@ -26,6 +26,7 @@ from .data.batches import call_with_inputs
 from .data.datamodule import is_data_module, loaders_of
 from .data.loaders import is_nonempty, length
 from .display import summary
+from .display.screens import check_log_bar
 from .distributed.world import World, is_rank_zero
 from .logs.epoch_log import EpochLog, log_of, peek
 from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors_of
@@ -83,8 +84,9 @@ class Trainer(ABC):
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
         Any torch scheduler, zae-engine's among them. ``ReduceLROnPlateau`` receives the test loss, or the training loss
         without validation.
-    log_bar : bool, optional
-        Whether to show a progress bar, by default True.
+    log_bar : bool or {"always"}, optional
+        Whether to show a progress bar, by default True: in a terminal and in a notebook. Where stderr is neither, lines
+        with the time of day take its place, one an epoch and one every 30 s; ``"always"`` shows the bar there too.
     scheduler_step_on_batch : bool, optional
         Whether the scheduler steps after every batch instead of every epoch, by default False.
     gradient_clip : float, optional
@@ -160,7 +162,7 @@ class Trainer(ABC):
         optimizer: optim.Optimizer | None = None,
         scheduler: optim.lr_scheduler.LRScheduler | optim.lr_scheduler.ReduceLROnPlateau | None = None,
         *,
-        log_bar: bool = True,
+        log_bar: bool | Literal["always"] = True,
         scheduler_step_on_batch: bool = False,
         gradient_clip: float = 0.0,
         callbacks: Any = None,
@@ -179,7 +181,7 @@ class Trainer(ABC):
         self.model: Any = model if multi_process.keeps_model_on_cpu(self) else self._to_device(model)
         self.optimizer: Any = optimizer
         self.scheduler: Any = scheduler
-        self.log_bar = log_bar
+        self.log_bar: Any = check_log_bar(log_bar)
         self.scheduler_step_on_batch = scheduler_step_on_batch
         self.gradient_clip = gradient_clip
 

@@ -214,7 +214,7 @@ def test_runs_in_several_threads_leave_the_filters_as_they_are(make, loader, cap
     for thread in threads:
         thread.join()
     assert list(warnings.filters) == before
-    assert all(line.startswith("Epoch ") for line in capfd.readouterr().err.splitlines())
+    assert all(line[9:].startswith("Epoch ") for line in capfd.readouterr().err.splitlines())
 
 
 def test_a_filter_that_the_user_sets_within_a_run_stays(make, loader):

@@ -1,4 +1,4 @@
-"""Progress display: one progress bar, and a line for each epoch on stderr."""
+"""Progress display: one progress bar where there is a terminal or a notebook, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ProgressDisplay:
     def _select_screen(self) -> Screen:
         process = self._trainer._zae_state.process
         screen: Screen | None = process.screen
-        return screen or (screen_here() if is_rank_zero(process.world) else NullScreen())
+        return screen or (screen_here(self._trainer.log_bar) if is_rank_zero(process.world) else NullScreen())
 
     def start(self, n_batches: int | None) -> None:
         """Start a phase of ``n_batches`` batches (None: unknown)."""
@@ -134,6 +134,9 @@ class ProgressDisplay:
         return "One epoch" if self._total_epochs is None else f"Epoch {self.epoch}/{self._total_epochs}"
 
     def _draw(self) -> None:
+        self._due = time.monotonic() + REFRESH_SECONDS
+        if self._screen.is_due() is False:
+            return
         if self._custom_log:
             log = {key: value for key, value in dict(self._log or ()).items() if key != "Batch"}  # the bar has it
         else:
@@ -141,7 +144,7 @@ class ProgressDisplay:
             if (lr := learning_rate(self._trainer.optimizer)) is not None:
                 log["LR"] = f"{lr:.3e}"  # last, where a narrow terminal cuts off
         self._screen.update(self._done, log)
-        self._due = time.monotonic() + REFRESH_SECONDS
+        self._due = time.monotonic() + REFRESH_SECONDS  # after the time that it took
 
 
 def _summary(prefix: str, means: dict[str, Any], metrics: dict[str, Any]) -> str:

@@ -1,7 +1,9 @@
-"""Screens: a tqdm bar and lines on stderr, or in a notebook one output of the cell."""
+"""Screens: a tqdm bar and lines on stderr, lines alone in a file, or in a notebook one output of the cell."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -17,6 +19,9 @@ class Screen(Protocol):
     def start(self, title: str, total: int | None) -> None:
         """Start a phase of ``total`` batches (None: unknown); the bar appears."""
 
+    def is_due(self) -> bool | None:
+        """Whether `update` would show something now; None if that is not known here."""
+
     def update(self, done: int, values: Mapping[str, Any]) -> None:
         """Show how many batches are done, and the values."""
 
@@ -30,17 +35,43 @@ class Screen(Protocol):
         """Remove the bar."""
 
 
-def screen_here() -> Screen:
-    """Return the screen of this process: the cell of a notebook, or stderr."""
-    return Notebook.of_cell() if is_notebook() else Terminal()
+def check_log_bar(value: Any) -> Any:
+    """Return ``log_bar``; raise `ValueError` if it is another text than "always"."""
+    if isinstance(value, str) and value != "always":
+        raise ValueError(f'Unexpected log_bar {value!r}: accepted are True, False and "always".')
+    return value
+
+
+def screen_here(log_bar: Any = True) -> Screen:
+    """Return the screen of this process: the cell of a notebook, a terminal, or a file.
+
+    Parameters
+    ----------
+    log_bar : bool or {"always"}, optional
+        The trainer's ``log_bar``; ``"always"`` shows a bar on a stderr that is no terminal.
+    """
+    if is_notebook():
+        return Notebook.of_cell()
+    return Terminal() if _is_terminal() or log_bar == "always" else LogFile()
+
+
+def _is_terminal() -> bool:
+    try:
+        return bool(sys.stderr.isatty())
+    except Exception:  # it is missing, closed, or another object
+        return False
 
 
 class Terminal:
-    """A `Screen` on stderr."""
+    """A `Screen` on a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._stream = SafeStream()
+
+    def is_due(self) -> bool:
+        """Return true; see `Screen.is_due`."""
+        return True
 
     def start(self, title: str, total: int | None) -> None:
         """Start a phase; see `Screen.start`."""
@@ -77,8 +108,59 @@ class Terminal:
             self._bar = None
 
 
+class LogFile:
+    """A `Screen` on a stderr that is no terminal: lines with the time of day, no bar, no carriage return.
+
+    Between two lines of epochs, a line about the batches follows after `SECONDS`, by a monotonic clock.
+    """
+
+    SECONDS = 30.0
+
+    def __init__(self) -> None:
+        self._stream = SafeStream()
+        self._title, self._total = "", 0
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self._due = time.monotonic() + self.SECONDS
+
+    def start(self, title: str, total: int | None) -> None:
+        """Start a phase; see `Screen.start`."""
+        self._title, self._total = title, total or 0
+
+    def is_due(self) -> bool:
+        """Whether the latest line is `SECONDS` old; see `Screen.is_due`."""
+        return time.monotonic() >= self._due
+
+    def update(self, done: int, values: Mapping[str, Any]) -> None:
+        """Write how many batches are done, if a line is due and the line of the epoch does not follow at once."""
+        if not self.is_due() or done == self._total:
+            return
+        of_total = f"{done}/{self._total}" if self._total else str(done)
+        shown = ", ".join(f"{key}: {value}" for key, value in values.items())
+        self.write(" | ".join(part for part in (self._title, f"batch {of_total}", shown) if part))
+
+    def write(self, text: str) -> None:
+        """Write a line; see `Screen.write`."""
+        self._stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        self._stream.flush()  # someone may follow the file
+        self._restart_clock()
+
+    def plot(self, history: History) -> None:
+        """Show the curves as a line of text; see `Screen.plot`."""
+        if text := plotting.line(history):
+            self.write(text)
+
+    def close(self) -> None:
+        """Do nothing; see `Screen.close`."""
+
+
 class NullScreen:
     """A `Screen` that shows nothing, for ranks other than the first."""
+
+    def is_due(self) -> bool:
+        """Return false; see `Screen.is_due`."""
+        return False
 
     def start(self, title: str, total: int | None) -> None:
         """Do nothing."""

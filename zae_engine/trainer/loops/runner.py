@@ -42,7 +42,7 @@ def launch(trainer: TrainerProtocol, function: Callable[..., None], *args: Any, 
     worlds = [World(rank, size, rank, size) for rank in range(size)]
     checks.has_no_lazy_parameters(trainer)
     shard_loaders(trainer, worlds[0], *args)  # raises here, not in a process, what cannot be sharded
-    zae_lightning.launch(trainer, worlds, screen_here(), function, *args, **kwargs)
+    zae_lightning.launch(trainer, worlds, screen_here(trainer.log_bar), function, *args, **kwargs)
     trainer._zae_state.records.pending_restore = None
 
 

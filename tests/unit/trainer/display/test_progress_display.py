@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import warnings
 import pytest
 
 from tests.conftest import Classifier
+from zae_engine.trainer.display import progress_display
+from zae_engine.trainer.display.screens import LogFile
 
 METRIC = r"-?\d+\.\d{4}"
+TIME = r"\d\d:\d\d:\d\d "
 
 
 class Measured(Classifier):
@@ -29,7 +33,7 @@ def test_without_bar_there_is_one_line_an_epoch(make, loader, valid_loader, capf
     for i, line in enumerate(lines, 1):
         train = rf"train_loss: {METRIC}, train_size: 3\.0000"
         assert re.fullmatch(
-            rf"Epoch {i}/2 \| {train} \| test_loss: {METRIC}, test_score: 0\.5000, test_note: fine", line
+            rf"{TIME}Epoch {i}/2 \| {train} \| test_loss: {METRIC}, test_score: 0\.5000, test_note: fine", line
         )
 
 
@@ -39,12 +43,14 @@ def test_epochs_are_numbered_over_all_runs(make, loader, capfd):
     trainer.run(2, loader)
     trainer.toggle("test")
     trainer.run(2, loader)
-    heads = [line.split(" | ")[0] for line in capfd.readouterr().err.splitlines()]
+    lines = capfd.readouterr().err.splitlines()
+    assert all(re.match(TIME, line) for line in lines)
+    heads = [line.split(" | ")[0][9:] for line in lines]
     assert heads == ["Epoch 1/1", "Epoch 2/3", "Epoch 3/3", "Epoch 4/5", "Epoch 5/5"]
 
 
 def test_bar_shows_epoch_batch_rate_and_running_means(make, loader, valid_loader, capfd):
-    trainer = make(log_bar=True)
+    trainer = make(log_bar="always")
     trainer.run(2, loader, valid_loader)
     out, err = capfd.readouterr()
     assert out == ""
@@ -58,7 +64,7 @@ def test_bar_shows_epoch_batch_rate_and_running_means(make, loader, valid_loader
 
 
 def test_bar_of_a_lone_epoch_goes_away_when_it_ends(make, loader, capfd):
-    trainer = make(log_bar=True)
+    trainer = make(log_bar="always")
     trainer.run_epoch(loader)
     trainer.inference(loader)
     err = capfd.readouterr().err
@@ -78,7 +84,7 @@ def test_print_log_means_are_exact_to_six_places(make, loader):
     assert make(optimizer=None, mode="test").print_log(1, 1) == {"Batch": "1/1", "LR": "0.000e+00"}
 
 
-@pytest.mark.parametrize("bar", [False, True])
+@pytest.mark.parametrize("bar", [False, "always"])
 def test_own_print_log_is_called_after_every_batch_and_shown(make, loader, bar, capfd):
     class Own(Classifier):
         calls = 0
@@ -90,7 +96,7 @@ def test_own_print_log_is_called_after_every_batch_and_shown(make, loader, bar, 
     trainer = make(Own, log_bar=bar)
     trainer.run(1, loader)
     assert trainer.calls >= 3
-    assert ("mine=3 of 3" in capfd.readouterr().err) is bar
+    assert ("mine=3 of 3" in capfd.readouterr().err) is bool(bar)
 
 
 def test_words_among_the_logs_do_not_stop_the_bar(make, loader, capfd):
@@ -98,7 +104,7 @@ def test_words_among_the_logs_do_not_stop_the_bar(make, loader, capfd):
         def train_step(self, batch):
             return {**super().train_step(batch), "word": "a", "pair": batch[0][: len(self.log_train["word"]) + 1]}
 
-    trainer = make(Wordy, log_bar=True)
+    trainer = make(Wordy, log_bar="always")
     trainer.run(1, loader)
     assert "loss=" in capfd.readouterr().err
     assert sorted(trainer.print_log(1, 1)) == ["Batch", "LR", "acc", "loss"]
@@ -134,11 +140,11 @@ def test_lightning_says_nothing_of_itself_and_the_users_warnings_pass(tmp_path):
         text=True,
         cwd=sys.path[0] or ".",
         check=False,
-        env={**__import__("os").environ, "PYTHONPATH": "."},
+        env={**os.environ, "PYTHONPATH": "."},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("Epoch ")]
+    lines = [line for line in done.stderr.splitlines() if not re.match(rf"{TIME}Epoch ", line)]
     assert "mind the step" in lines[0]
     assert all("mind the step" in line or "warnings.warn" in line for line in lines), done.stderr
 
@@ -161,7 +167,7 @@ def test_own_print_log_may_give_nothing_or_pairs(make, loader, shown, capfd):
         def print_log(self, cur_batch, num_batch):
             return shown
 
-    make(Own, log_bar=True).run(1, loader)
+    make(Own, log_bar="always").run(1, loader)
     assert ("pairs=1" in capfd.readouterr().err) is bool(shown)
 
 
@@ -176,3 +182,55 @@ def test_a_bar_of_lightnings_shows_the_progress_instead(make, loader, valid_load
 
     make(log_bar=True, callbacks=[Silent()]).run(2, loader, valid_loader)
     assert capfd.readouterr() == ("", "")
+
+
+def test_where_stderr_is_no_terminal_there_is_no_bar(make, loader, valid_loader, capfd):
+    make(log_bar=True).run(2, loader, valid_loader)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "\r" not in err
+    assert len(err.splitlines()) == 2
+    assert all(re.match(rf"{TIME}Epoch \d/2 \| train_loss: {METRIC}", line) for line in err.splitlines())
+
+
+def test_a_long_epoch_writes_a_line_after_each_interval(make, loader, valid_loader, capfd, monkeypatch):
+    monkeypatch.setattr(LogFile, "SECONDS", 0.0)
+    monkeypatch.setattr(progress_display, "REFRESH_SECONDS", 0.0)
+    make(log_bar=True).run(1, loader, valid_loader)
+    lines = [line[9:] for line in capfd.readouterr().err.splitlines()]
+    assert [line.split(" | loss")[0] for line in lines[:-1]] == [
+        "Epoch 1/1 | batch 1/3",
+        "Epoch 1/1 | batch 2/3",
+        "Epoch 1/1 test | batch 1/2",
+    ]
+    assert re.fullmatch(r"Epoch 1/1 \| batch 1/3 \| loss: \d\.\d{6}, acc: \d\.\d{6}, LR: 1\.000e-01", lines[0])
+    make(log_bar=False).run(1, loader)
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_a_hundred_epochs_in_a_file_are_small(tmp_path):
+    script, log = tmp_path / "script.py", tmp_path / "log.txt"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import torch
+            from torch.utils.data import DataLoader, TensorDataset
+            from tests.conftest import Classifier
+
+            class Accurate(Classifier):
+                def test_step(self, batch):
+                    return {"acc": 0.5, **super().test_step(batch)}
+
+            model = torch.nn.Linear(10, 2)
+            loader = DataLoader(TensorDataset(torch.randn(24, 10), torch.zeros(24, dtype=torch.long)), 8)
+            trainer = Accurate(model, "cpu", optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+            trainer.run(100, loader, loader)
+            """
+        )
+    )
+    with log.open("wb") as file:
+        subprocess.run([sys.executable, script], stderr=file, check=True, env={**os.environ, "PYTHONPATH": "."})
+    text = log.read_bytes()
+    assert b"\r" not in text
+    assert len(text.splitlines()) == 100
+    assert len(text) < 10_000

@@ -25,7 +25,7 @@ class BaseModule(L.LightningModule):
 
     ``lr`` and ``learning_rate`` read the optimizer's first parameter group, and set all groups. ``batch_size`` reads
     and sets the batch size of the loader. Attributes that the module lacks are read from the model, such as
-    ``backbone``. ``forward`` calls the model. ``predict_step`` returns the "output" of ``test_step``. A module that is
+    ``backbone``. ``forward`` calls the model. ``predict_step`` is the trainer's. A module that is
     set as ``model`` becomes the trainer's model. A copy or a pickle has the weights, but no trainer.
     """
 
@@ -119,9 +119,8 @@ class BaseModule(L.LightningModule):
         return self.model(*args, **kwargs)
 
     def predict_step(self, batch: Any, *args: Any) -> Any:
-        """Return the "output" of ``test_step``; its whole dict if it has no "output"."""
-        step_dict = self.hooks.test_forward(self.unpack(batch))
-        return step_dict.get("output", step_dict)
+        """Return what the trainer's ``predict_step`` returns."""
+        return self.hooks.predict_forward(batch)
 
     @property
     def lr(self) -> float:

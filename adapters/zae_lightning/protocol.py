@@ -328,6 +328,9 @@ class Hooks(Protocol):
     def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run the user's ``train_step``."""
 
+    def predict_forward(self, batch: Any) -> Any:
+        """Run ``predict_step`` on a batch of the loader."""
+
     def test_forward(self, batch: Any) -> Any:
         """Run the user's ``test_step``."""
 

@@ -323,7 +323,7 @@ def test_predictions_are_written(make: Any, valid_loader: Any, tmp_path: Any):
     own = L.Trainer(callbacks=[Writer("epoch")], logger=False, enable_progress_bar=False)
     own.predict(trainer.lightning_module, valid_loader)
     written = torch.load(tmp_path / "predictions.pt", weights_only=False)
-    assert torch.equal(torch.cat(written), torch.cat(trainer.inference(valid_loader)))
+    assert torch.equal(torch.cat(written), trainer.predict(valid_loader))
 
 
 def test_callbacks_know_the_results_when_an_epoch_ends(make: Any, loader: Any, valid_loader: Any):

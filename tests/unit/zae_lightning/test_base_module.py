@@ -66,16 +66,34 @@ def test_a_module_without_a_loader_says_how_to_give_one(make):
         make().lightning_module.train_dataloader()
 
 
-def test_predictions_are_the_output_of_test_step(make, valid_loader):
-    class NoOutput(Classifier):
-        def test_step(self, batch):
-            return {"loss": torch.tensor(1.0)}
+def test_predictions_are_those_of_the_trainers_predict(make, valid_loader):
+    class Labels(Classifier):
+        def predict_step(self, batch):
+            return {"label": self.model(batch[0]).argmax(1), "n": len(batch[0])}
+
+    class OwnBatches(Labels):
+        def run_batch(self, batch, **kwargs):
+            super().run_batch(batch, **kwargs)
 
     silent = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = make()
+    trainer = make(model=torch.nn.Sequential(torch.nn.Linear(10, 2), torch.nn.Dropout(0.5)))
     predicted = L.Trainer(**silent).predict(trainer.lightning_module, valid_loader)
-    assert torch.equal(torch.cat(predicted), torch.cat([trainer.model(x).argmax(1) for x, _ in valid_loader]))
-    assert L.Trainer(**silent).predict(make(NoOutput).lightning_module, valid_loader)[0] == {"loss": torch.tensor(1.0)}
+    assert torch.equal(torch.cat(predicted), trainer.predict(valid_loader))
+    assert trainer.model.training
+    for cls in (Labels, OwnBatches):
+        trainer = make(cls)
+        predicted = L.Trainer(**silent).predict(trainer.lightning_module, valid_loader)
+        assert torch.equal(torch.cat([part["label"] for part in predicted]), trainer.predict(valid_loader)["label"])
+        assert [part["n"] for part in predicted] == [12, 12]
+
+
+def test_unlabelled_rows_are_predicted_in_one_piece(make):
+    silent = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer, rows = make(), torch.randn(7, 10)
+    loader = torch.utils.data.DataLoader(rows, 3)
+    predicted = L.Trainer(**silent).predict(trainer.lightning_module, loader)
+    assert torch.equal(torch.cat(predicted), trainer.predict(rows))
+    assert [len(part) for part in predicted] == [3, 3, 1]
 
 
 def test_loggers_of_the_users_trainer_receive_every_nth_step(make, loader, tmp_path):

@@ -94,4 +94,4 @@ def test_prediction_unpacks_the_batch(make, valid_loader):
     module = make(Overridden).lightning_module
     batch = next(iter(valid_loader))
     module.model.eval()
-    assert torch.equal(module.predict_step(batch), module.model(batch[0]).argmax(1))
+    assert torch.equal(module.predict_step(batch), module.model(batch[0]))

@@ -31,6 +31,7 @@ from .lightning_parts import has_lightning_parts
 from .loggers import log_hyperparams, save_loggers
 from .mode_hooks import ModeHooks
 from .phase import Phase
+from .prediction import predict_input
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -220,6 +221,10 @@ class BatchHooks(ModeHooks):
         """Run ``test_step`` on a moved batch."""
         with self.user_code():
             return steps.test_forward(self.trainer, batch)
+
+    def predict_forward(self, batch: Any) -> Any:
+        """Run ``predict_step`` on a batch of the loader, in the modes that Lightning has set."""
+        return self.trainer.predict_step(predict_input(self.trainer, batch))
 
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""

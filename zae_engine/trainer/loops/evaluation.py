@@ -18,6 +18,7 @@ from ..logs.value_buffer import on_cpu
 from ..utilities.rng import random_state, set_random_state
 from .multi_process import joined_process_group, should_launch
 from .phase import metrics_of, results_of
+from .prediction import predict_input
 from .runner import launch
 
 
@@ -57,15 +58,6 @@ def _outputs(trainer: TrainerProtocol, batches: Any, rank: int, size: int) -> It
             with trainer._zae_state.config.precision.forward():
                 output = trainer.predict_step(predict_input(trainer, batch))
             yield index, map_tensors(output, on_cpu)
-
-
-def predict_input(trainer: TrainerProtocol, batch: Any) -> Any:
-    """Return a batch on the device as `Trainer.predict_step` receives it: as a step, but a tensor in one piece."""
-    if isinstance(batch, torch.Tensor):
-        return trainer._to_device(batch)
-    if isinstance(batch, dict) and all(isinstance(key, str) for key in batch):
-        return trainer._to_device(**batch)
-    return trainer._to_device(*batch) if isinstance(batch, (tuple, list)) else trainer._to_device(batch)
 
 
 def evaluate(trainer: TrainerProtocol, run_epoch: Callable[[], None], weights: str | None) -> dict[str, float]:

@@ -179,6 +179,10 @@ class Classifier(Trainer):
     def test_step(self, batch: Any) -> Values:
         return self.test_function(self.model, batch)
 
+    def predict_step(self, batch: Any) -> Any:
+        values = self.test_function(self.model, batch)
+        return values.get("output", values)
+
     def metric_on_epoch_end(self) -> Values:
         return self.epoch_metrics(self.mode) if self.epoch_metrics else super().metric_on_epoch_end()
 

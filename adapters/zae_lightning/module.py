@@ -268,7 +268,7 @@ class AutomaticOptimizationModule(LightningRules):
             return None
         output: dict[str, Any] | None = self._with_outer_grad_mode(self._test, batch)
         if dataloader_idx is not None and output is not None and not self._is_dry_run:
-            self.hooks.loader_results.add(dataloader_idx, output)
+            self.hooks.loader_results.add(dataloader_idx, output, self.hooks.logged_size)
         return output
 
     def _test(self, batch: Any) -> dict[str, Any] | None:

@@ -165,8 +165,8 @@ class SavingTrainer(Protocol):
 class LoaderResults(Protocol):
     """The results of each of several validation loaders."""
 
-    def add(self, index: int, step_dict: Mapping[str, Any]) -> None:
-        """Add what a step on a loader returned."""
+    def add(self, index: int, step_dict: Mapping[str, Any], size: Any = None) -> None:
+        """Add what a step on a loader returned, for so many samples."""
 
 
 class Hooks(Protocol):
@@ -258,6 +258,10 @@ class Hooks(Protocol):
     @property
     def loader_results(self) -> LoaderResults:
         """The results of each of several validation loaders."""
+
+    @property
+    def logged_size(self) -> Any:
+        """The number of samples that the latest logged step counts as; None for means over batches."""
 
     # The run
 

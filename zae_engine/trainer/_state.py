@@ -81,6 +81,8 @@ class Config:
         The precision of forward passes.
     live_plot : bool
         Whether curves are shown after every epoch.
+    epoch_means : {"batches", "samples"}
+        Whether each batch counts alike in the means of an epoch, or each sample.
     callback_factories : list of callable
         Functions from the trainer to a Lightning callback. They run before the first run, so that constructing a
         trainer does not import Lightning.
@@ -89,6 +91,7 @@ class Config:
     trainer_kwargs: dict[str, Any] = field(default_factory=dict)
     precision: Autocast = field(default_factory=Autocast)
     live_plot: bool = False
+    epoch_means: str = "batches"
     callback_factories: list[Callable[[Any], Any]] = field(default_factory=list)
 
 
@@ -110,8 +113,9 @@ class Records:
         The loaded state that the next run takes up: callbacks, loaders, the random states of ranks.
     is_synchronised : bool
         Whether the processes of a launcher have begun with the same weights.
-    warned_one_device, warned_differing_metrics : bool
-        Whether the user has been warned of one device, and of metrics that differ between ranks.
+    warned_one_device, warned_differing_metrics, warned_batch_size : bool
+        Whether the user has been warned of one device, of metrics that differ between ranks, and of a batch whose
+        tensors differ in length.
     """
 
     history: History = field(default_factory=History)
@@ -122,6 +126,7 @@ class Records:
     is_synchronised: bool = False
     warned_one_device: bool = False
     warned_differing_metrics: bool = False
+    warned_batch_size: bool = False
 
 
 @dataclass
@@ -205,6 +210,10 @@ class BatchState:
         The learning rate of the update, where the scheduler has changed it since.
     is_accumulated : bool
         Whether the gradients of the batch are accumulated, so that no update follows it.
+    size : int or None
+        The number of samples in the batch, for means over samples; None if it is not known.
+    logged_size : float, torch.Tensor or None
+        The number of samples that the latest logged step counts as; None for means over batches.
     """
 
     backward: Callable[[torch.Tensor], None] | None = None
@@ -213,6 +222,8 @@ class BatchState:
     clip_due: bool = False
     update_lr: float | None = None
     is_accumulated: bool = False
+    size: int | None = None
+    logged_size: Any = None
 
 
 @dataclass

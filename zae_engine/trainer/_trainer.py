@@ -100,6 +100,10 @@ class Trainer(ABC):
         Arguments for Lightning's trainer in every run, ``{"accumulate_grad_batches": 4}`` for instance.
     live_plot : bool, optional
         Whether to show the curves after every epoch, by default False: in a notebook a picture, else a line of text.
+    epoch_means : {"batches", "samples"}, optional
+        What the means of an epoch are over. By default each batch counts alike, as in 0.7.6, so that an incomplete last
+        batch counts too much; with "samples" each batch counts by its size, or by the ``"batch_size"`` in the step's
+        dict.
 
     Attributes
     ----------
@@ -170,9 +174,11 @@ class Trainer(ABC):
         metrics: Any = None,
         lightning: Mapping[str, Any] | None = None,
         live_plot: bool = False,
+        epoch_means: str = "batches",
     ) -> None:
         self.mode: str = checks.mode(mode)
-        config = Config(trainer_kwargs=checks.lightning_arguments(lightning), live_plot=live_plot)
+        means = checks.epoch_means(epoch_means)
+        config = Config(checks.lightning_arguments(lightning), live_plot=live_plot, epoch_means=means)
         self._zae_state = TrainerState(config, Records(metrics=EpochMetrics(metrics)))
         self.primary_device_index = 0
         self.device: list[torch.device]
@@ -416,8 +422,8 @@ class Trainer(ABC):
         Returns
         -------
         dict of str to float
-            The means of what `test_step` returns, by its keys, and the metrics. As everywhere in zae-engine, a mean is
-            one over batches, so that an incomplete last batch counts as much as the others.
+            The means of what `test_step` returns, by its keys, and the metrics. A mean is one over batches, so that an
+            incomplete last batch counts as much as the others, unless the trainer has ``epoch_means="samples"``.
 
         Raises
         ------
@@ -539,7 +545,7 @@ class Trainer(ABC):
             What `train_step` or `test_step` returned.
         """
         mode = checks.mode(self.mode)
-        log, state = log_of(self, mode), self._zae_state
+        log, state, size = log_of(self, mode), self._zae_state, steps.logged_size(self, step_dict)
         tracker = state.process.world.log_tracker if state.process.world is not None else None
         if state.records.metrics:
             self._update_metrics(step_dict)
@@ -552,11 +558,11 @@ class Trainer(ABC):
                 state.records.metrics.add_step_metric(mode, key, value)
         for key, value in kept.items():
             if isinstance(log, EpochLog):
-                log.add(key, value)
+                log.add(key, value, size)
             else:  # the user has replaced the log
                 log[key].append(on_cpu(value))
             if tracker is not None:
-                tracker.record(key)
+                tracker.record(key, size)
         if "loss" in kept:
             state.records.history.losses[mode].append(kept["loss"])
         if mode == "train":
@@ -679,8 +685,8 @@ class Trainer(ABC):
         cur_epoch : int
             Index of the epoch, from 0.
         cur_loss : float
-            Mean test loss of the epoch, or mean training loss without validation. ``nan`` and infinity are never
-            better.
+            Mean test loss of the epoch, or mean training loss without validation (means as ``epoch_means`` says).
+            ``nan`` and infinity are never better.
 
         Returns
         -------

@@ -41,6 +41,16 @@ def mode(value: Any) -> str:
     return str(value)
 
 
+def epoch_means(value: Any) -> str:
+    """Return what the means of epochs are over; raise `ValueError` unless it is "batches" or "samples"."""
+    if value not in ("batches", "samples"):
+        raise ValueError(
+            f'epoch_means={value!r} is unknown: accepted are "batches", where each batch counts alike as in zae-engine '
+            f'0.7.6, and "samples", where each batch counts by its size.'
+        )
+    return str(value)
+
+
 def epoch_count(n_epoch: Any) -> int:
     """Return the number of epochs as an int; raise `TypeError` if it is no integer, `ValueError` if it is negative."""
     try:
@@ -114,6 +124,7 @@ _OF_THE_CONSTRUCTOR = (
     *(
         "callbacks",
         "device",
+        "epoch_means",
         "gradient_clip",
         "lightning",
         "live_plot",

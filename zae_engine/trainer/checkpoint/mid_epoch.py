@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._protocol import TrainerProtocol
-from ..logs.epoch_log import peek
+from ..logs.epoch_log import peek, replace
 from .encoding import decode, encode
 
 
@@ -39,6 +39,11 @@ def mid_epoch_state(
             "is_over": position is None,
             "has_validated": has_validated,
             "loader": encode(position),
+            "sizes": {
+                str(key): [float(size) for size in values.weights]
+                for key, values in peek(trainer.log_train).items()
+                if values.weights is not None
+            },
             "log": {str(key): encode(list(values.read_from(0))) for key, values in peek(trainer.log_train).items()},
             "metrics": encode(trainer._zae_state.records.metrics.state("train")),
         }
@@ -65,7 +70,13 @@ def resume_mid_epoch(trainer: TrainerProtocol, loader: Any) -> tuple[int, bool, 
     if not saved["is_over"]:
         loader.load_state_dict(decode(saved["loader"]))
     trainer.log_reset()
-    for key, values in saved["log"].items():
-        trainer.log_train[key].extend(decode(values))
+    sizes = saved.get("sizes") or {}
+    counts_samples = trainer._zae_state.config.epoch_means == "samples"
+    log = {key: list(decode(values)) for key, values in saved["log"].items()}
+    if counts_samples and sizes:
+        replace(trainer.log_train, log, sizes)
+    else:
+        for key, values in log.items():
+            trainer.log_train[key].extend(values)
     trainer._zae_state.records.metrics.load("train", decode(saved["metrics"]))
     return int(saved["batches"]), bool(saved["is_over"]), bool(saved["has_validated"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,14 @@ class BatchShare:
         padding batch, which keeps the ranks synchronised. It does not change the model's weights and is not logged.
     size : int or None
         The number of samples on this rank, if it can be determined.
+    samples : float, torch.Tensor or None
+        What an entry of the log counts in means over samples; None for means over batches.
     """
 
     step: int
     weight: float
     size: int | None = None
+    samples: Any = None
 
 
 class LogTracker:
@@ -85,10 +88,11 @@ class LogTracker:
         """Whether the epoch has batches or entries that are not merged yet."""
         return self.is_open and bool(self._entry_shares or self._batch_shares)
 
-    def record(self, key: Any) -> None:
-        """Record that an entry of the current batch was appended to the log under ``key``."""
+    def record(self, key: Any, samples: Any = None) -> None:
+        """Record that an entry of the current batch was appended to the log under ``key``, for so many samples."""
         shares = self._entry_shares[key]
-        shares.append(self.share or BatchShare(len(shares), 1.0))
+        share = self.share or BatchShare(len(shares), 1.0)
+        shares.append(share if samples is None else replace(share, samples=samples))
 
     def entries_with_shares(self, log: Mapping[Any, Sequence[Any]]) -> dict[Any, tuple[list[BatchShare], Any]]:
         """Return this rank's log with the share of each entry, for `merge`, and close the tracker.
@@ -102,7 +106,7 @@ class LogTracker:
             if len(shares) != len(values):  # the user has written to the log without calling `logging`
                 one_a_step = [BatchShare(step, 1.0) for step in range(len(values))]
                 shares = self._batch_shares if len(self._batch_shares) == len(values) else one_a_step
-            entries[key] = (shares, _stack(values))
+            entries[key] = ([_with_number(share) for share in shares], _stack(values))
         return entries
 
 
@@ -110,7 +114,8 @@ def merge(ranks: Sequence[dict[Any, tuple[list[BatchShare], Any]]], training: bo
     """Return the log of all ranks.
 
     In training, the ranks share the samples of a step. An entry becomes the mean over the ranks, weighted by their
-    samples; for loss and accuracy, this is the value of the joint batch. Integers are added up. Outputs, and other
+    samples; for loss and accuracy, this is the value of the joint batch. (A number of samples that a step returned
+    counts in place of the real one.) Integers are added up. Outputs, and other
     entries with a row for each sample, are concatenated. In testing, each batch belongs to one rank, and the entries
     are ordered as the loader yields the batches.
 
@@ -139,6 +144,40 @@ def merge(ranks: Sequence[dict[Any, tuple[list[BatchShare], Any]]], training: bo
         else:
             merged[key] = [_with_own_memory(value) for entries in ordered for _, value in entries]
     return merged
+
+
+def merged_sizes(ranks: Sequence[dict[Any, tuple[list[BatchShare], Any]]], training: bool) -> dict[Any, list[float]]:
+    """Return the number of samples behind each entry of the log that `merge` returns, by key.
+
+    Parameters
+    ----------
+    ranks, training
+        The arguments of `merge`.
+
+    Returns
+    -------
+    dict of str to list of float
+        Without the keys of which some entries have no number; empty for means over batches.
+    """
+    merged: dict[Any, list[float]] = {}
+    for key in dict.fromkeys(key for entries in ranks for key in entries):
+        shares = [share for entries in ranks for share in entries.get(key, ([],))[0] if share.weight]
+        if any(share.samples is None for share in shares):
+            continue
+        shares.sort(key=lambda share: share.step)  # stable: the ranks keep their order
+        if training:
+            by_step: defaultdict[int, float] = defaultdict(float)
+            for share in shares:
+                by_step[share.step] += share.samples
+            merged[key] = list(by_step.values())
+        else:
+            merged[key] = [share.samples for share in shares]
+    return merged
+
+
+def _with_number(share: BatchShare) -> BatchShare:
+    """Return a share whose samples are a number, not a tensor of a device."""
+    return replace(share, samples=float(share.samples)) if isinstance(share.samples, torch.Tensor) else share
 
 
 def _stack(values: ValueBuffer) -> Any:
@@ -190,7 +229,9 @@ def _sum_or_mean(shares: list[BatchShare], values: list[Any]) -> Any:
     elif not (tensor.is_floating_point() or tensor.is_complex()):
         result = tensor.sum(0)
     else:
-        weights = torch.tensor([share.weight for share in shares], dtype=torch.float64)
+        samples = [share.samples for share in shares]
+        is_counted = None not in samples and any(samples)
+        weights = torch.tensor(samples if is_counted else [share.weight for share in shares], dtype=torch.float64)
         wide = tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
         result = torch.tensordot((weights / weights.sum()).to(wide.dtype), wide, 1).to(tensor.dtype)
     if isinstance(first, torch.Tensor):

@@ -20,9 +20,10 @@ class EpochLog(defaultdict[str, list[Any]]):
     def __init__(self, default_factory: Any = list, values: Any = ()) -> None:
         super().__init__(default_factory, values)
         self._buffers: dict[Any, ValueBuffer] = {}
+        self._sizes: dict[Any, list[Any]] = {}  # by key, the number of samples behind each value
         self._was_read = len(self) > 0
 
-    def add(self, key: Any, value: Any) -> None:
+    def add(self, key: Any, value: Any, size: Any = None) -> None:
         """Append a value to the list of a key.
 
         Parameters
@@ -31,13 +32,17 @@ class EpochLog(defaultdict[str, list[Any]]):
             The key.
         value : object
             What `detach_copy` returned.
+        size : float or torch.Tensor, optional
+            The number of samples behind the value, for means over samples; None for means over batches.
         """
+        if size is not None:
+            self._sizes.setdefault(key, []).append(size)
         if self._was_read:
             super().__getitem__(key).append(on_cpu(value))
             return
         if key not in self._buffers:
             super().__setitem__(key, [])  # for `len`, `in` and iteration over the keys
-            self._buffers[key] = ValueBuffer()
+            self._buffers[key] = ValueBuffer(sizes=self._sizes.get(key))
         self._buffers[key].append(value)
 
     def materialize(self) -> None:
@@ -60,15 +65,15 @@ class EpochLog(defaultdict[str, list[Any]]):
 
     def suspend(self) -> Any:
         """Remove all keys, and return the content for `resume`."""
-        content = (dict(self) if self._was_read else {}, self._buffers, self._was_read)
+        content = (dict(self) if self._was_read else {}, self._buffers, self._was_read, self._sizes)
         super().clear()
-        self._buffers, self._was_read = {}, False
+        self._buffers, self._was_read, self._sizes = {}, False, {}
         return content
 
     def resume(self, content: Any) -> None:
         """Replace the content by what `suspend` returned."""
         super().clear()
-        lists, self._buffers, self._was_read = content
+        lists, self._buffers, self._was_read, self._sizes = content
         super().update(lists or {key: [] for key in self._buffers})
 
     def _zae_assign(self, other: EpochLog) -> None:
@@ -77,9 +82,8 @@ class EpochLog(defaultdict[str, list[Any]]):
 
     def __reduce__(self) -> Any:
         """Pickle the buffers, which take less space than lists of tensors."""
-        return _unpickle, (
-            {key: ValueBuffer(values) for key, values in self.items()} if self._was_read else self._buffers,
-        )
+        buffers = {key: ValueBuffer(values) for key, values in self.items()} if self._was_read else self._buffers
+        return _unpickle, (buffers, self._sizes)
 
 
 def _materializing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,7 +115,13 @@ def peek(log: Mapping[str, Any]) -> Mapping[str, ValueBuffer]:
     """Return the values of a log by key, read-only. The call does not fill an `EpochLog`."""
     if isinstance(log, EpochLog) and not log._was_read:
         return log._buffers
-    return {key: ValueBuffer(values) for key, values in log.items()}
+    sizes = log._sizes if isinstance(log, EpochLog) else {}
+    return {key: ValueBuffer(values, sizes.get(key)) for key, values in log.items()}
+
+
+def are_weighted(log: Mapping[str, Any]) -> bool:
+    """Whether the number of samples behind each value of a log is known."""
+    return all(buffer.weights is not None for buffer in peek(log).values())
 
 
 def suspend(log: MutableMapping[str, list[Any]]) -> Any:
@@ -132,18 +142,24 @@ def resume(log: MutableMapping[str, list[Any]], content: Any) -> None:
         log.update(content)
 
 
-def replace(log: MutableMapping[str, list[Any]], values: Mapping[str, list[Any]]) -> None:
-    """Replace the content of a log by lists of values."""
+def replace(
+    log: MutableMapping[str, list[Any]],
+    values: Mapping[str, list[Any]],
+    sizes: Mapping[str, list[Any]] | None = None,
+) -> None:
+    """Replace the content of a log by lists of values, with the number of samples behind each where it is known."""
     log.clear()
     if not isinstance(log, EpochLog):
         log.update(values)
         return
     for key, entries in values.items():
-        for entry in entries:
-            log.add(key, entry)
+        for entry, size in zip(entries, (sizes or {}).get(key) or [None] * len(entries), strict=True):
+            log.add(key, entry, size)
 
 
-def _unpickle(buffers: dict[Any, ValueBuffer]) -> EpochLog:
-    log = EpochLog()
-    log.resume(({}, buffers, False))
+def _unpickle(buffers: dict[Any, ValueBuffer], sizes: dict[Any, list[Any]] | None = None) -> EpochLog:
+    log, sizes = EpochLog(), sizes or {}
+    for key, buffer in buffers.items():
+        buffer.sizes = sizes.get(key)
+    log.resume(({}, buffers, False, sizes))
     return log

@@ -18,7 +18,7 @@ class LoaderResults:
     def __init__(self) -> None:
         self._logs: dict[int, EpochLog] = {}
 
-    def add(self, index: int, step_dict: Mapping[str, Any]) -> None:
+    def add(self, index: int, step_dict: Mapping[str, Any], size: Any = None) -> None:
         """Add what a step returned.
 
         Parameters
@@ -27,11 +27,13 @@ class LoaderResults:
             The number of the loader, from 0.
         step_dict : mapping of str to object
             The values; only tensors of one element and numbers are collected.
+        size : float or torch.Tensor, optional
+            The number of samples, for means over samples.
         """
         log = self._logs.setdefault(index, EpochLog())
         for key, value in step_dict.items():
             if isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1):
-                log.add(key, detach_copy(value))
+                log.add(key, detach_copy(value), size)
 
     def take(self) -> dict[str, float]:
         """Return the means under Lightning's names, such as ``test_loss/dataloader_idx_0``, and begin again."""

@@ -27,13 +27,27 @@ class ValueBuffer:
     ----------
     entries : list, optional
         A list that values are appended to from the start.
+    sizes : list, optional
+        The number of samples behind each value, for means over samples; see `zae_engine.trainer.logs.reductions.mean`.
+        None, the default, for means over batches. The log that owns the buffer fills the list.
+
+    Attributes
+    ----------
+    sizes : list or None
+        The argument.
     """
 
-    def __init__(self, entries: list[Any] | None = None) -> None:
+    def __init__(self, entries: list[Any] | None = None, sizes: list[Any] | None = None) -> None:
+        self.sizes = sizes
         self._entries = entries
         self._chunks: list[torch.Tensor | list[Any]] = []
         self._waiting: list[Any] = []
         self._bytes = 0
+
+    @property
+    def weights(self) -> list[Any] | None:
+        """The number of samples behind each value; None if that of some value is not known."""
+        return self.sizes if self.sizes is not None and len(self.sizes) == len(self) else None
 
     @classmethod
     def of(cls, values: torch.Tensor | list[Any]) -> ValueBuffer:

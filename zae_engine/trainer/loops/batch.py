@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .. import checks
 from .._protocol import TrainerProtocol
+from ..data.batch_size import batch_size_of, checked_size
+from ..logs.reductions import BATCH_SIZE
 from ..optim import (
     clip_gradients,
     is_torch_optimizer,
@@ -32,6 +35,7 @@ def to_device(trainer: TrainerProtocol, batch: Any) -> Any:
     A bare tensor becomes the tuple of its rows, because 0.7.6 unpacks every batch that is no dict. An object that 0.7.6
     cannot unpack into tensors is handed through whole; see `is_whole`.
     """
+    note_size(trainer, batch)
     if isinstance(batch, Mapping):
         if all(isinstance(key, str) for key in batch):
             return trainer._to_device(**batch) if batch else {}
@@ -46,6 +50,52 @@ def to_device(trainer: TrainerProtocol, batch: Any) -> Any:
         raise TypeError(
             f"A batch of type {type(batch).__name__} cannot be unpacked; a dict, a sequence or a tensor is needed."
         ) from error
+
+
+def note_size(trainer: TrainerProtocol, batch: Any) -> None:
+    """Note the number of samples in a batch, if the means of epochs are means over samples."""
+    state = trainer._zae_state
+    if state.config.epoch_means == "batches":
+        return
+    state.batch.size, is_ambiguous = batch_size_of(batch)
+    if is_ambiguous and not state.records.warned_batch_size:
+        state.records.warned_batch_size = True
+        warnings.warn(
+            f'The tensors of a batch differ in length, so epoch_means="samples" counts it as {state.batch.size} '
+            f'samples, the length of the first. Return the right number from the steps: {{"loss": ..., "batch_size": '
+            f"n}}.",
+            stacklevel=2,
+        )
+
+
+def logged_size(trainer: TrainerProtocol, step_dict: Mapping[str, Any]) -> Any:
+    """Return the number of samples that a step counts as in the means of its epoch; None for means over batches.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer.
+    step_dict : mapping
+        What the step returned. A ``"batch_size"`` in it counts in place of the size of the batch.
+
+    Raises
+    ------
+    ValueError
+        If the number is not known, or negative.
+    TypeError
+        If it is not a number.
+    """
+    state = trainer._zae_state
+    if state.config.epoch_means == "batches":
+        return None
+    size = dict(step_dict).get(BATCH_SIZE, state.batch.size)
+    if size is None and state.run.depth:
+        raise ValueError(
+            'epoch_means="samples" needs the number of samples of each batch, but this batch has no tensor that tells '
+            'it. Return it from the steps: {"loss": ..., "batch_size": n}.'
+        )
+    state.batch.logged_size = checked_size(size)
+    return state.batch.logged_size
 
 
 def is_whole(batch: Any) -> bool:

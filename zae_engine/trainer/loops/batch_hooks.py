@@ -266,6 +266,7 @@ class BatchHooks(ModeHooks):
 
         ``backward`` and ``step`` replace ``loss.backward()`` and ``optimizer.step()`` there.
         """
+        steps.note_size(self.trainer, batch)
         state, scale = self.trainer._zae_state.batch, self._gradient_scale()
         scaled = backward if backward is None or scale == 1.0 else lambda loss: backward(loss * scale)
         state.backward, state.optimizer_step, state.step_output = scaled, step, {}
@@ -276,9 +277,15 @@ class BatchHooks(ModeHooks):
         finally:
             state.backward = state.optimizer_step = state.step_output = None
 
+    @property
+    def logged_size(self) -> Any:
+        """The number of samples that the latest logged step counts as; None for means over batches."""
+        return self.trainer._zae_state.batch.logged_size
+
     def run_batch_outside_loop(self, batch: Any) -> None:
         """Call the trainer's ``run_batch`` outside Lightning's loop; skip a ``None`` batch."""
         if batch is not None:
+            steps.note_size(self.trainer, batch)
             with self._gradient_averaging(alone=True), self.user_code():
                 self.trainer.run_batch(batch, **self.kwargs)
 
@@ -367,6 +374,7 @@ class BatchHooks(ModeHooks):
 
     def _close(self) -> None:
         self._leave_loop(keeps_users=self._outer_mode is None)
+        self.trainer._zae_state.batch.size = None
         self.trainer._zae_state.run.depth -= 1
         if not self.trainer._zae_state.run.depth:
             set_optimizer_mode(self.trainer.optimizer, "test")  # the weights are those to evaluate and save

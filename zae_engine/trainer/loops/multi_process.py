@@ -14,7 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 from .._protocol import TrainerProtocol
-from ..distributed.log_merging import merge
+from ..distributed.log_merging import merge, merged_sizes
 from ..distributed.parameters import TrainableParameters, buffers
 from ..distributed.sharding import ShardedLoader
 from ..distributed.world import World
@@ -161,11 +161,13 @@ def gather_logs(trainer: TrainerProtocol) -> None:
     log, history = log_of(trainer), trainer._zae_state.records.history.losses[trainer.mode]
     start = world.log_tracker.history_starts[trainer.mode]
     n_logged = len(peek(log).get("loss", ()))
-    merged = merge(world.gather(world.log_tracker.entries_with_shares(log)), training=trainer.mode == "train")
+    is_training = trainer.mode == "train"
+    gathered = world.gather(world.log_tracker.entries_with_shares(log))
+    merged = merge(gathered, training=is_training)
     if len(history) - start == n_logged:
         history.truncate(start)
         history.extend(merged.get("loss", []))
-    replace(log, merged)
+    replace(log, merged, merged_sizes(gathered, training=is_training))
 
 
 def sync_metrics(trainer: TrainerProtocol, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,9 @@ from .. import checks
 from .._protocol import TrainerProtocol
 from .._state import RunDisplay
 from ..data.loaders import length
-from ..logs.epoch_log import log_of, resume, suspend
+from ..logs.epoch_log import are_weighted, log_of, resume, suspend
 from ..logs.epoch_results import epoch_results
+from ..logs.reductions import BATCH_SIZE
 from ..optim import set_optimizer_mode
 from .loggers import log_epoch
 from .multi_process import broadcast_buffers, gather_logs, start_log_tracking, sync_metrics
@@ -96,8 +98,16 @@ def metrics_of(trainer: TrainerProtocol) -> dict[str, Any]:
 
 def results_of(trainer: TrainerProtocol, metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the results of a finished phase; see `epoch_results`."""
-    left_out = trainer._zae_state.records.metrics.inputs
-    return epoch_results(log_of(trainer), trainer.mode, metrics, left_out)
+    left_out, log = trainer._zae_state.records.metrics.inputs, log_of(trainer)
+    if trainer._zae_state.config.epoch_means == "samples":
+        left_out = left_out | {BATCH_SIZE}
+        if not are_weighted(log):
+            warnings.warn(
+                f"log_{trainer.mode} has values that were not written by logging, so that their number of samples is "
+                f'not known: their means are means over batches, in spite of epoch_means="samples".',
+                stacklevel=2,
+            )
+    return epoch_results(log, trainer.mode, metrics, left_out)
 
 
 def results_of_validation(results: Mapping[str, float]) -> dict[str, float]:

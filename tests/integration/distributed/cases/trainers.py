@@ -187,3 +187,11 @@ def no_gradient_to_some_parameters():
 @case
 def bf16():
     return run(trainer_of(Classifier.add_on(PrecisionMixerAddon), precision="bf16"))
+
+
+@case
+def means_over_samples():
+    make = lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, patience=0, threshold=0.1)  # noqa: E731
+    trainer = run(trainer_of(scheduler=make, epoch_means="samples"), valid_loader=DataLoader(dataset(31), 7))
+    trainer.outputs = [{k: v for k, v in record.items() if k.startswith("t")} for record in trainer.history]
+    return trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from zae_engine.trainer.distributed.log_merging import BatchShare, LogTracker, merge
+from zae_engine.trainer.distributed.log_merging import BatchShare, LogTracker, merge, merged_sizes
 
 
 def log_of(shares, **log):
@@ -81,3 +81,29 @@ def test_a_merged_entry_is_no_view_of_a_stack():
     for training in (True, False):
         entry = merged(first, second, training)["output"][0]
         assert entry.untyped_storage().nbytes() == entry.numel() * entry.element_size()
+
+
+def weighted_log_of(shares, samples, values):
+    tracker = LogTracker()
+    for share, number in zip(shares, samples, strict=True):
+        tracker.share = share
+        tracker.record("loss", number)
+    return tracker.entries_with_shares({"loss": values})
+
+
+def test_the_samples_of_the_ranks_add_up_in_training_and_weigh_their_values():
+    first = weighted_log_of(FULL, [3, torch.tensor(2)], [torch.tensor(1.0), torch.tensor(2.0)])
+    second = weighted_log_of(PART, [1, 1], [torch.tensor(5.0), torch.tensor(2.0)])
+    assert merged_sizes([first, second], training=True) == {"loss": [4, 3]}
+    assert merge([first, second], training=True) == {"loss": [2.0, 2.0]}
+
+
+def test_each_batch_keeps_its_samples_in_testing():
+    first = weighted_log_of(FULL, [3, 2], [1.0, 2.0])
+    second = weighted_log_of([BatchShare(0, 0.5, 2), BatchShare(1, 0.0)], [1, 9], [5.0, 6.0])
+    assert merge([first, second], training=False) == {"loss": [1.0, 5.0, 2.0]}
+    assert merged_sizes([first, second], training=False) == {"loss": [3, 1, 2]}
+
+
+def test_without_numbers_of_samples_there_are_none():
+    assert merged_sizes([log_of(FULL, loss=[1.0, 2.0])], training=True) == {}

@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 import torch
 
-from zae_engine.trainer.logs.epoch_log import EpochLog, peek, replace, resume, suspend
+from zae_engine.trainer.logs.epoch_log import EpochLog, are_weighted, peek, replace, resume, suspend
 
 READINGS = {
     "item": lambda log: log["loss"],
@@ -128,3 +128,47 @@ def test_copies_are_independent_logs(log, read):
         copied.add("loss", torch.tensor(7.0))
         assert list(map(float, copied["loss"])) == [0, 1, 2, 7]
     assert list(map(float, log["loss"])) == [0, 1, 2]
+
+
+def weighted_log():
+    log = EpochLog()
+    log.add("loss", torch.tensor(1.0), 3)
+    log.add("loss", torch.tensor(4.0), 1)
+    return log
+
+
+@pytest.mark.parametrize("read_first", [False, True])
+def test_a_log_keeps_the_number_of_samples_behind_each_value(read_first):
+    log = weighted_log()
+    if read_first:
+        dict(log)
+    log.add("loss", torch.tensor(2.0), 2)
+    assert peek(log)["loss"].weights == [3, 1, 2]
+    assert are_weighted(log)
+    for copied in (pickle.loads(pickle.dumps(log)), copy.deepcopy(log)):
+        copied.add("loss", torch.tensor(0.0), 5)
+        assert peek(copied)["loss"].weights == [3, 1, 2, 5]
+    content = suspend(log)
+    log.add("loss", torch.tensor(0.0), 7)
+    assert peek(log)["loss"].weights == [7]
+    resume(log, content)
+    assert peek(log)["loss"].weights == [3, 1, 2]
+    log.clear()
+    assert not peek(log)
+
+
+def test_a_value_that_was_appended_by_hand_has_no_number_of_samples():
+    log = weighted_log()
+    log["loss"].append(torch.tensor(1.0))
+    assert peek(log)["loss"].weights is None
+    assert not are_weighted(log)
+
+
+def test_lists_of_values_replace_a_log_with_their_numbers_of_samples():
+    log = weighted_log()
+    replace(log, {"loss": [1.0], "acc": [2.0]}, {"loss": [5]})
+    assert peek(log)["loss"].weights == [5]
+    assert peek(log)["acc"].weights is None
+    plain = {}
+    replace(plain, {"loss": [1.0]}, {"loss": [5]})
+    assert plain == {"loss": [1.0]}

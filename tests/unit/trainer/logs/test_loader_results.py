@@ -20,3 +20,10 @@ def test_after_a_phase_it_begins_again():
     results.add(0, {"loss": 1.0})
     results.take()
     assert results.take() == {}
+
+
+def test_means_over_samples_are_weighted():
+    results = LoaderResults()
+    results.add(0, {"loss": 1.0}, 3)
+    results.add(0, {"loss": 4.0}, 1)
+    assert results.take() == {"test_loss/dataloader_idx_0": 1.75}

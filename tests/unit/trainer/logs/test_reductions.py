@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from zae_engine.trainer.logs.epoch_log import EpochLog
 from zae_engine.trainer.logs.reductions import RunningMeans, mean
+from zae_engine.trainer.logs.value_buffer import ValueBuffer
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 129, 1000])
@@ -64,3 +66,39 @@ def test_running_means_read_each_value_once():
         log["loss"].append(float(i))
         means.read()
     assert Counted.read == 100
+
+
+def test_a_buffer_with_sizes_has_a_mean_over_samples():
+    losses = ValueBuffer([torch.tensor(1.0), torch.tensor(4.0)], [3, torch.tensor(1)])
+    assert mean(losses) == 1.75
+    assert mean(ValueBuffer([1.0, torch.tensor(4.0, dtype=torch.float64)], [3, 1])) == 1.75
+    assert mean(ValueBuffer([torch.tensor([0.0, 2.0]), torch.tensor([3.0, 5.0])], [3, 1])) == 1.75
+
+
+def test_a_value_of_no_samples_does_not_count():
+    assert mean(ValueBuffer([torch.tensor(1.0), torch.tensor(float("nan"))], [2, 0])) == 1.0
+    assert math.isnan(mean(ValueBuffer([1.0], [0])))
+
+
+def test_a_buffer_with_too_few_sizes_has_a_mean_over_batches():
+    assert mean(ValueBuffer([1.0, 4.0], [3])) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [([torch.ones(2), torch.ones(3)], ValueError), ([1j, 2j], TypeError), (["a", "b"], (TypeError, ValueError))],
+)
+def test_what_has_no_mean_over_batches_has_none_over_samples(values, error):
+    with pytest.raises(error):
+        mean(ValueBuffer(values, [1, 1]))
+
+
+def test_running_means_over_samples_follow_a_log():
+    log = EpochLog()
+    means = RunningMeans(log)
+    log.add("loss", torch.tensor(1.0), 3)
+    log.add("batch_size", 3, 3)
+    assert means.read() == {"loss": 1.0}
+    log.add("loss", torch.tensor(4.0), 1)
+    log.add("empty", torch.tensor(1.0), 0)
+    assert means.read() == {"loss": 1.75}

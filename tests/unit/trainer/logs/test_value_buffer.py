@@ -174,3 +174,9 @@ def test_large_values_on_a_device_are_fetched_before_they_fill_it(monkeypatch):
         buffer.append(torch.zeros(module.MAX_BYTES // 8))  # half of it
     assert len(buffer._waiting) < 5
     assert len(buffer) == 5
+
+
+def test_weights_are_known_if_each_value_has_a_size():
+    assert ValueBuffer([1.0, 2.0], [3, 4]).weights == [3, 4]
+    assert ValueBuffer([1.0, 2.0], [3]).weights is None
+    assert ValueBuffer([1.0]).weights is None

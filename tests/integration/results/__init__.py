@@ -1,0 +1,1 @@
+"""Results of epochs: what they are over, and which epoch is the best."""

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.hang_guard import pytest_configure, pytest_runtest_protocol  # noqa: F401  # hooks
+from tests.hang_guard import pytest_configure, pytest_runtest_protocol, pytest_sessionfinish  # noqa: F401  # hooks
 from zae_engine.trainer import Trainer
 
 

@@ -27,6 +27,7 @@ from lightning.pytorch.trainer import call
 from lightning.pytorch.utilities.combined_loader import _MaxSizeCycle
 
 from ..closures import requires_closure
+from ..exceptions import propagate_stop_iteration
 from .callback_calls import CallbackCalls
 from .precision import PlainMixedPrecision, PlainPrecision
 from .profiler import NullProfiler
@@ -50,8 +51,7 @@ class StepPlan:
         self.device = self.strategy.root_device
         self.connector = trainer._logger_connector
         self.calls = CallbackCalls(trainer, self.module)
-        self._size = len(vars(self.module))
-        self._strategy_size = len(vars(self.strategy))
+        self._sizes = self._count_attributes()
 
     def is_current(self) -> bool:
         """Whether nothing has been replaced since."""
@@ -61,9 +61,12 @@ class StepPlan:
             and strategy._lightning_module is self.module
             and strategy._precision_plugin is self.precision
             and trainer.profiler is self.profiler
-            and len(self.module.__dict__) == self._size
-            and len(strategy.__dict__) == self._strategy_size
+            and self._count_attributes() == self._sizes
         )
+
+    def _count_attributes(self) -> tuple[int, int, int]:
+        """Return how many attributes the objects have; one more may be a hook."""
+        return len(self.module.__dict__), len(self.strategy.__dict__), len(self.precision.__dict__)
 
     def is_known(self) -> bool:
         """Whether strategy, precision, profiler and module are those of this package's runs, and none is modified."""
@@ -199,6 +202,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
             and not requires_closure(optimizer)
         )
 
+    @propagate_stop_iteration
     def _optimize_automatically(self, plan: StepPlan, optimizer: Any, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Do what Lightning's automatic optimization does: forward, backward, the optimizer's step."""
         module, calls = plan.module, plan.calls

@@ -229,9 +229,20 @@ def gives_the_strategy_a_method(self, trainer, module):
     trainer.strategy.backward = backward
 
 
+def gives_the_precision_a_method(self, trainer, module):
+    original = trainer.precision_plugin.backward
+
+    def backward(*args, **kwargs):
+        self.calls.append(trainer.fit_loop.epoch_loop.batch_idx)
+        return original(*args, **kwargs)
+
+    trainer.precision_plugin.backward = backward
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        gives_the_precision_a_method,
         adds_a_callback,
         replaces_a_callback,
         gives_a_callback_a_hook,
@@ -279,6 +290,26 @@ def test_a_changed_loss_does_not_change_the_record(make, loader):
         trainer.run(1, loader)
         losses.append(trainer.get_loss_history("train")[0])
     assert losses[0] == losses[1]
+
+
+class StopsInLogging(Classifier):
+    def logging(self, step_dict):
+        raise StopIteration("of the user")
+
+
+class StopsInStep(torch.optim.SGD):
+    def __init__(self, parameters):
+        super().__init__(parameters, lr=0.1)
+
+    def step(self, closure=None):
+        raise StopIteration("of the user")
+
+
+@pytest.mark.parametrize("given", [{"cls": StopsInLogging}, {"optimizer": StopsInStep}], ids=["logging", "optimizer"])
+def test_a_stop_iteration_of_the_user_is_an_error_and_no_end_of_the_data(given, make, loader):
+    given = dict(given)
+    with pytest.raises(StopIteration, match="of the user"):
+        make(given.pop("cls", Classifier), **given).run(1, loader)
 
 
 def test_the_plan_is_released_after_an_error(make, loader, dataset):

@@ -110,6 +110,17 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/docs and check its links; ``-- --serve`` shows it, until Ctrl-C."""
+    prepare(session, "docs", extras="[notebook]")
+    site = "build/docs"
+    python(session, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", "build/doctrees", "docs", site)
+    python(session, "docs/check_links.py", site)
+    if "--serve" in session.posargs:
+        python(session, "-m", "http.server", "--bind", "127.0.0.1", "--directory", site)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure steps, memory and start-up, beside the raw loop, Lightning, 0.7.6, Accelerate and skorch."""
     prepare(session, "tests", "bench")

@@ -42,8 +42,11 @@ class RunDisplay(Protocol):
     def end(self) -> None:
         """End a phase."""
 
-    def epoch_line(self, validated: bool) -> None:
+    def epoch_line(self, results: Mapping[str, Any], validated: bool, is_best: bool = False) -> None:
         """Write the line of an epoch."""
+
+    def note(self, text: str) -> None:
+        """Write a line of text."""
 
     def curves(self) -> None:
         """Show the live plot, if it is due."""

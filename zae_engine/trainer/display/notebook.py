@@ -1,7 +1,7 @@
-"""Notebook screen: the lines, the bar and the plot of a run in the output of a cell.
+"""Notebook screen: the epochs, the bar and the plot of a run in the output of a cell.
 
-The lines and the bar are one output, which is updated in place. A bar of ipywidgets sends several messages for each
-refresh, and Jupyter stops a cell that sends too many.
+The table of the epochs and the bar are one output, which is updated in place. A bar of ipywidgets sends several
+messages for each refresh, and Jupyter stops a cell that sends too many.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from typing import Any
 from .. import plotting
 from ..history import History
 from ..utilities.import_guard import guarded_import
+from .epoch_line import EpochLine
+from .epoch_table import EpochTable
 
 SECONDS_BETWEEN_MESSAGES = 0.25
 """The shortest time between two messages to the notebook, but for the last state of a cell."""
 _SECONDS_TO_JOIN = 1.0
-_STYLE = "margin: 0; line-height: 1.35"
 
 
 class Notebook:
-    """A `Screen` in the output of a cell: the first and the latest lines, below them the bar, and a plot."""
+    """A `Screen` in the output of a cell: a table of the epochs, below it the bar, and a plot."""
 
     FIRST, LATEST = 2, 8
     _latest: Notebook | None = None
     _is_flushed_after_cells = False
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self._table = EpochTable(self.FIRST, self.LATEST)
         self._bar: str | None = None
         self._title, self._total, self._start, self._done = "", 0, 0.0, 0  # of the bar
         self._text: Any = None
@@ -79,9 +80,14 @@ class Notebook:
         """Show how many batches are done; see `Screen.update`."""
         self._set_bar(done, values)
 
+    def epoch(self, line: EpochLine) -> None:
+        """Add a row to the table; see `Screen.epoch`."""
+        self._table.add(line)
+        self._refresh()
+
     def write(self, text: str) -> None:
-        """Write a line; see `Screen.write`."""
-        self._lines.append(text)
+        """Add a line of text to the table; see `Screen.write`."""
+        self._table.add(text)
         self._refresh()
 
     def plot(self, history: History) -> None:
@@ -120,21 +126,16 @@ class Notebook:
             self._send()
 
     def _send(self) -> None:
-        lines = self._lines
-        if self._text is None and not lines and self._bar is None:
+        if self._text is None and not self._table and self._bar is None:
             return  # a run without lines shows nothing
-        if len(lines) > self.FIRST + self.LATEST:
-            left_out = f"… {len(lines) - self.FIRST - self.LATEST} more …"
-            lines = [*lines[: self.FIRST], left_out, *lines[-self.LATEST :]]
-        markup = f'<pre style="{_STYLE}">{html.escape(chr(10).join(lines))}</pre>' if lines else ""
-        plain = "\n".join(lines)
+        markup, plain = self._table.as_html(), self._table.as_text()
         if self._bar is not None:
             share = f'value="{self._done}" max="{self._total}" ' if self._total else ""
             markup += (
                 f'<div style="white-space: nowrap"><progress {share}style="vertical-align: middle"></progress> '
                 f'<code style="font-size: 90%">{html.escape(self._bar)}</code></div>'
             )
-            plain = "\n".join([*lines, self._bar])
+            plain = "\n".join([*plain.splitlines(), self._bar])
         self._text = _shown(self._text, {"text/plain": plain, "text/html": markup})
         self._is_stale, self._due = False, time.monotonic() + SECONDS_BETWEEN_MESSAGES
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from .._protocol import TrainerProtocol
 from ..distributed.world import is_rank_zero
-from ..logs.epoch_log import log_of, peek
-from ..logs.epoch_results import merge_metrics
-from ..logs.reductions import RunningMeans, mean
+from ..logs.epoch_log import log_of
+from ..logs.reductions import RunningMeans
 from ..optim import learning_rate
 from ..overrides import is_overridden
+from .epoch_line import EpochLine, shown_values
 from .screens import NullScreen, Screen, screen_here
 
 REFRESH_SECONDS = 0.1
@@ -50,7 +51,6 @@ class ProgressDisplay:
         self._due = 0.0
         self._done = 0
         self._n_batches: int | None = None
-        self._losses: dict[str, dict[str, float]] = {}  # by mode
         self._log: dict[str, Any] = {}
         self._n_drawn, self._curves_due = len(trainer._zae_state.records.history), 0.0
 
@@ -90,27 +90,34 @@ class ProgressDisplay:
             self._draw()
 
     def end(self) -> None:
-        """Draw the last state of the phase, and keep its mean loss for the line of the epoch."""
-        trainer = self._trainer
-        if trainer.log_bar and self._shows and self._done:
+        """Draw the last state of the phase."""
+        if self._trainer.log_bar and self._shows and self._done:
             self._draw()
-        losses = peek(log_of(trainer)).get("loss", ())
-        try:
-            self._losses[trainer.mode] = {"loss": mean(losses)} if len(losses) else {}
-        except (TypeError, ValueError):  # logged under "loss", but no numbers
-            self._losses[trainer.mode] = {}
 
-    def epoch_line(self, validated: bool) -> None:
-        """Write the results of the epoch, for instance ``Epoch 1/3 | train_loss: 0.5123 | test_loss: 0.6001``."""
-        trainer = self._trainer
-        parts = [self._title()]
+    def epoch_line(self, results: Mapping[str, Any], validated: bool, is_best: bool = False) -> None:
+        """Write what the epoch came to; see `EpochLine.text`.
+
+        Parameters
+        ----------
+        results : mapping
+            The row of the history, or the results of a test epoch with their ``"seconds"``.
+        validated : bool
+            Whether a training epoch had a validation.
+        is_best : bool, optional
+            Whether the epoch is better than all before.
+        """
+        trainer, values = self._trainer, {}
         if trainer.mode == "train":
-            parts.append(_summary("train", self._losses.get("train", {}), trainer.train_metrics))
+            values["train"] = _values("train", results, trainer.train_metrics)
         if trainer.mode == "test" or validated:
-            parts.append(_summary("test", self._losses.get("test", {}), trainer.test_metrics))
-        line = " | ".join(part for part in parts if part)
+            values["test"] = _values("test", results, trainer.test_metrics)
         if self._shows:
-            self._screen.write(line)
+            self._screen.epoch(EpochLine(self._title(), self.epoch, values, results.get("seconds"), is_best))
+
+    def note(self, text: str) -> None:
+        """Write a line of text."""
+        if self._shows:
+            self._screen.write(text)
 
     def curves(self) -> None:
         """Show the curves of all epochs, if the trainer has a ``live_plot`` and the pause after the last is over."""
@@ -147,12 +154,9 @@ class ProgressDisplay:
         self._due = time.monotonic() + REFRESH_SECONDS  # after the time that it took
 
 
-def _summary(prefix: str, means: dict[str, Any], metrics: dict[str, Any]) -> str:
-    return ", ".join(f"{prefix}_{key}: {_number(value)}" for key, value in merge_metrics(means, metrics).items())
-
-
-def _number(value: Any) -> str:
-    try:
-        return f"{value:.4f}"
-    except (TypeError, ValueError):
-        return str(value)
+def _values(mode: str, results: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Return the results of a mode as texts, and the metrics that are no numbers."""
+    start = f"{mode}_"
+    found = {key[len(start) :]: value for key, value in results.items() if key.startswith(start)}
+    others = {key: value for key, value in metrics.items() if key not in found and f"{key}_metric" not in found}
+    return shown_values({**found, **others})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from typing import Any, Protocol
 from .. import plotting
 from ..history import History
 from ..utilities.safe_stream import SafeStream
+from .epoch_line import EpochLine
 from .notebook import Notebook, is_notebook
 
 
@@ -24,6 +27,9 @@ class Screen(Protocol):
 
     def update(self, done: int, values: Mapping[str, Any]) -> None:
         """Show how many batches are done, and the values."""
+
+    def epoch(self, line: EpochLine) -> None:
+        """Write what an epoch came to."""
 
     def write(self, text: str) -> None:
         """Write a line."""
@@ -62,6 +68,15 @@ def _is_terminal() -> bool:
         return False
 
 
+def _width() -> int:
+    """Return the width of the terminal, in columns."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except Exception:  # it is no terminal, but shall show a bar
+        columns = 0
+    return columns or shutil.get_terminal_size().columns
+
+
 class Terminal:
     """A `Screen` on a terminal."""
 
@@ -89,6 +104,10 @@ class Terminal:
         self._bar.n = done
         self._bar.set_postfix(values, refresh=False)
         self._bar.refresh()
+
+    def epoch(self, line: EpochLine) -> None:
+        """Write a line that is at most as wide as the terminal; see `Screen.epoch`."""
+        self.write(line.text(_width()))
 
     def write(self, text: str) -> None:
         """Write a line; see `Screen.write`."""
@@ -140,6 +159,10 @@ class LogFile:
         shown = ", ".join(f"{key}: {value}" for key, value in values.items())
         self.write(" | ".join(part for part in (self._title, f"batch {of_total}", shown) if part))
 
+    def epoch(self, line: EpochLine) -> None:
+        """Write a line; see `Screen.epoch`."""
+        self.write(line.text())
+
     def write(self, text: str) -> None:
         """Write a line; see `Screen.write`."""
         self._stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
@@ -166,6 +189,9 @@ class NullScreen:
         """Do nothing."""
 
     def update(self, done: int, values: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def epoch(self, line: EpochLine) -> None:
         """Do nothing."""
 
     def write(self, text: str) -> None:

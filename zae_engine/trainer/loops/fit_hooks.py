@@ -245,8 +245,10 @@ class FitHooks(BatchHooks):
 
     def _finalize_epoch(self) -> None:
         trainer, state = self.trainer, self.trainer._zae_state
-        self.display.epoch_line(self._validated)
-        if trainer.mode == "train":
+        if trainer.mode != "train":
+            results = {**self._results_of_epoch, "seconds": time.perf_counter() - self._start_time}
+            self.display.epoch_line(results, self._validated)
+        else:
             summary = state.run.epoch_summary = self._epoch_summary()
             if not self._losses and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
@@ -255,6 +257,7 @@ class FitHooks(BatchHooks):
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
             finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker)
             state.run.epoch_summary = None
+            self.display.epoch_line(summary.record, self._validated, summary.better)
             self.display.curves()
             if self._unchanged is not None:
                 unchanged, self._unchanged = self._unchanged, None

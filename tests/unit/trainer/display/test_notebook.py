@@ -52,6 +52,7 @@ def executed():
         "without a bar": "make(log_bar=False).run(2, loader)",
         "plot": "make(live_plot=True).run(20, loader)",
         "two runs apart": "make().run(1, loader); time.sleep(2.0); print('between'); make().run(1, loader)",
+        "hidden bar": "make().run_epoch(loader); _ = make().inference(loader)",
         "failing": (
             "try: make().run(1, [(torch.ones(1, 2), torch.ones(1, 1)), None, 3])\nexcept TypeError as e: print(e)"
         ),
@@ -86,17 +87,22 @@ def test_the_last_state_has_the_first_and_the_latest_epochs_and_no_bar(executed)
     (text,) = texts(outputs)
     lines = text.splitlines()
     assert lines[0].startswith("Epoch 1/1500 | train_loss")
-    assert lines[2] == "… 1490 more …"
+    left_out = [int(line.split()[1]) for line in lines if line.startswith("… ")]
+    assert len(lines) - len(left_out) + sum(left_out) == 1500
+    assert lines[2].startswith("… ")
+    assert any(line.endswith(" *") for line in lines[2:])  # the best
     assert lines[-1].startswith("Epoch 1500/1500 | train_loss")
     (output,) = outputs
     assert "<progress" not in output.data["text/html"]
-    assert "Epoch 1500/1500" in output.data["text/html"]
+    assert output.data["text/html"].startswith("<table>")
+    assert ">train_loss</th>" in output.data["text/html"]
+    assert ">1500</td>" in output.data["text/html"]
+    assert output.data["text/html"].count(">best</td>") == 1
 
 
 def test_runs_that_follow_one_another_share_an_output_and_the_last_is_shown(executed):
     (text,) = texts(executed["many runs"][0])
-    count = int(text.splitlines()[2].split()[1]) + 10
-    assert count > 20
+    assert sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("… ")) > 10
     assert text.splitlines()[-1].startswith("Epoch ")
 
 
@@ -109,6 +115,13 @@ def test_a_bar_that_is_off_is_not_shown_and_the_lines_are(executed):
     outputs, messages = executed["without a bar"]
     assert len(texts(outputs)) == 1
     assert not any("<progress" in message[3]["data"].get("text/html", "") for message in messages)
+
+
+def test_a_bar_that_is_over_leaves_no_text(executed):
+    outputs, messages = executed["hidden bar"]
+    assert any("<progress" in message[3]["data"].get("text/html", "") for message in messages)
+    for output in outputs:
+        assert "".join(output.data.values()) == ""
 
 
 def test_the_plot_is_a_picture(executed):

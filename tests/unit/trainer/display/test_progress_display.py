@@ -31,10 +31,32 @@ def test_without_bar_there_is_one_line_an_epoch(make, loader, valid_loader, capf
     lines = err.splitlines()
     assert len(lines) == 2
     for i, line in enumerate(lines, 1):
-        train = rf"train_loss: {METRIC}, train_size: 3\.0000"
-        assert re.fullmatch(
-            rf"{TIME}Epoch {i}/2 \| {train} \| test_loss: {METRIC}, test_score: 0\.5000, test_note: fine", line
-        )
+        train = rf"train_loss: {METRIC}, acc: {METRIC}, size: 3\.0000"
+        test = rf"test_loss: {METRIC}, score: 0\.5000, note: fine"
+        assert re.fullmatch(rf"{TIME}Epoch {i}/2 \| {train} \| {test} \| \d\.\d s( \*)?", line)
+
+
+def test_a_new_best_is_marked(make, loader, capfd):
+    class Rising(Classifier):
+        def train_step(self, batch):
+            step = super().train_step(batch)
+            losses = {1: 3.0, 2: 2.0, 3: 4.0, 4: 1.0}
+            return {"loss": 0.0 * step["loss"] + losses[self.progress_checker.get_epoch()]}
+
+    make(Rising).run(4, loader)
+    assert [line.endswith(" s *") for line in capfd.readouterr().err.splitlines()] == [True, True, False, True]
+
+
+def test_a_line_is_at_most_as_wide_as_the_terminal(make, loader, capfd, monkeypatch):
+    class Many(Classifier):
+        def metric_on_epoch_end(self):
+            return {f"metric_{i}": i for i in range(20)}
+
+    monkeypatch.setenv("COLUMNS", "60")
+    make(Many, log_bar="always").run(1, loader)
+    (line,) = [line for line in re.split(r"[\r\n]", capfd.readouterr().err) if "train_loss" in line]
+    assert 50 < len(line) <= 60
+    assert re.fullmatch(r"Epoch 1/1 \| train_loss: \d.*, … \| \d\.\d s \*", line)
 
 
 def test_epochs_are_numbered_over_all_runs(make, loader, capfd):

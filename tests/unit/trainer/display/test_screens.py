@@ -10,6 +10,7 @@ import types
 import pytest
 
 from zae_engine.trainer import History
+from zae_engine.trainer.display.epoch_line import EpochLine
 from zae_engine.trainer.display.notebook import Notebook, is_notebook
 from zae_engine.trainer.display.screens import LogFile, NullScreen, Terminal, screen_here
 
@@ -50,6 +51,7 @@ def test_a_screen_of_another_rank_shows_nothing(capsys):
     screen.start("title", 3)
     screen.update(1, {})
     screen.write("line")
+    screen.epoch(EpochLine("Epoch 1/2", 1))
     screen.plot(History())
     screen.close()
     assert capsys.readouterr() == ("", "")
@@ -85,9 +87,10 @@ def test_a_file_has_lines_with_the_time_and_between_them_some_of_long_epochs(cap
     screen.update(3, {"loss": "0.5"})
     screen.update(3, {"loss": "0.5"})  # too early again
     screen.write("a line")
+    screen.epoch(EpochLine("Epoch 1/2", 1))
     screen.close()
     lines = capsys.readouterr().err.splitlines()
-    assert [line[9:] for line in lines] == ["Epoch 1/2 | batch 3/4 | loss: 0.5", "a line"]
+    assert [line[9:] for line in lines] == ["Epoch 1/2 | batch 3/4 | loss: 0.5", "a line", "Epoch 1/2"]
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
     screen.start("", None)
     screen._due = 0.0

@@ -22,12 +22,14 @@ from .monitors import check_monitors
 from .progress import current_progress
 from .runner import attached_data_module, fit, launch, test
 from .several_loaders import one_loader
+from .stopping import StopReason, stop_reason
 
 __all__ = [
     "AutomaticOptimizationModule",
     "LightningTrainer",
     "ManualOptimizationModule",
     "ProcessFailed",
+    "StopReason",
     "attached_data_module",
     "callback_states",
     "check_monitors",
@@ -43,5 +45,6 @@ __all__ = [
     "one_loader",
     "overridden_hooks",
     "read_checkpoint_file",
+    "stop_reason",
     "test",
 ]

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.argparse import _defaults_from_env_vars
 
 from ..dataloader import given_loaders
 from ..function_copies import with_globals
+from ..stop_recorder import StopRecorder
 from .external_callbacks import external_callbacks
 
 
@@ -31,7 +32,7 @@ _init = _defaults_from_env_vars(
 )
 
 
-class FastTrainer(L.Trainer):
+class FastTrainer(StopRecorder, L.Trainer):
     """An ``L.Trainer`` that returns the same values in less time.
 
     Lightning reads ``strategy`` fifty times a step, each time through two objects, although it never changes. It reads

@@ -30,6 +30,7 @@ from .batch_hooks import BatchHooks
 from .loggers import log_hyperparams
 from .multi_process import gather_logs, start_log_tracking
 from .phase import Phase, log_results, metrics_of, results_of, results_of_validation
+from .stopping import stop_message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -67,6 +68,7 @@ class FitHooks(BatchHooks):
         self._epoch = trainer.progress_checker.get_epoch() - 1
         super().__enter__()
         trainer._zae_state.run.display = self.display
+        self._last_epoch = self._epoch + self.n_epoch
         log_hyperparams(trainer)  # of a test run too
         return self
 
@@ -86,6 +88,11 @@ class FitHooks(BatchHooks):
         """Restore the trainer's part of a checkpoint; the epochs continue from there."""
         super().load_state_dict(state)
         self._epoch = self.trainer.progress_checker.get_epoch() - 1
+
+    def say_why_it_stopped(self) -> None:
+        """Write which callback has ended the run, if it ends before its last epoch."""
+        if self._epoch < self._last_epoch and (text := stop_message(self.trainer)) is not None:
+            self.display.note(text)
 
     # Resuming in the middle of an epoch
 

@@ -65,10 +65,12 @@ def fit(trainer: TrainerProtocol, n_epoch: int, hooks: FitHooks) -> None:
         if trainer._zae_state.config.trainer_kwargs.get("overfit_batches"):
             hooks.loader, hooks.valid_loader = in_order(hooks.loader), in_order(hooks.valid_loader)
         zae_lightning.fit(trainer, hooks, n_epoch, hooks.loader, hooks.valid_loader)
+        hooks.say_why_it_stopped()
         return
     for _ in range(n_epoch):
         hooks.run_custom_epoch()
         if trainer.lightning_trainer is not None and trainer.lightning_trainer.should_stop:
+            hooks.say_why_it_stopped()
             break
 
 

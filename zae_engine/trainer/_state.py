@@ -39,6 +39,9 @@ class RunDisplay(Protocol):
     def batch_done(self) -> None:
         """Count a batch."""
 
+    def position(self) -> str:
+        """Return the epoch and the batch, in words."""
+
     def end(self) -> None:
         """End a phase."""
 
@@ -167,6 +170,8 @@ class RunState:
         How many runs and epochs are active, one within another.
     display : RunDisplay or None
         What the run shows.
+    active_display : weakref.ref or None
+        What shows the current phase, of a run or of a lone epoch.
     sigterm : StopRequest or None
         Handles SIGTERM, during the run of a trainer that can save its state.
     gradient_averaging : GradientAveraging or None
@@ -187,6 +192,7 @@ class RunState:
 
     depth: int = 0
     display: RunDisplay | None = None
+    active_display: Callable[[], RunDisplay | None] | None = None
     sigterm: StopRequest | None = None
     gradient_averaging: GradientAveraging | None = None
     epoch_summary: EpochSummary | None = None

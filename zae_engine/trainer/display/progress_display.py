@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,12 +65,18 @@ class ProgressDisplay:
         trainer = self._trainer
         self._done, self._n_batches, self._due = 0, n_batches, 0.0
         self._means = RunningMeans(log_of(trainer))
+        trainer._zae_state.run.active_display = weakref.ref(self)
         if trainer.log_bar and self._shows:
             self._screen.start(self._title() + (" test" if trainer.mode == "test" else ""), n_batches)
 
     def means(self) -> dict[str, float]:
         """Return the running means of the current phase."""
         return self._means.read()
+
+    def position(self) -> str:
+        """Return the epoch and the batch that runs, such as ``"epoch 2, batch 7"``; both count from 1."""
+        batch = f"batch {self._done + 1}"
+        return batch if self._total_epochs is None else f"epoch {self.epoch}, {batch}"
 
     def pause(self) -> Any:
         """Return what `resume` needs to continue the current phase later."""

@@ -27,6 +27,7 @@ from ..optim import (
     step_scheduler,
 )
 from ..overrides import is_overridden
+from .step_notes import note_batch
 
 
 def to_device(trainer: TrainerProtocol, batch: Any) -> Any:
@@ -122,14 +123,23 @@ def train_forward(trainer: TrainerProtocol, batch: Any, zero_grad: bool = True) 
         set_optimizer_mode(trainer.optimizer, "train")
     if zero_grad:
         trainer.optimizer.zero_grad()
-    return checks.train_output(trainer.train_step(batch))
+    try:
+        output = trainer.train_step(batch)
+    except Exception as error:
+        note_batch(error, trainer, "train_step", batch)
+        raise
+    return checks.train_output(output)
 
 
 def test_forward(trainer: TrainerProtocol, batch: Any) -> Any:
     """Run ``test_step`` on a moved batch, in eval mode and without gradients."""
     _set_mode(trainer, "test")
     with torch.no_grad():
-        output = trainer.test_step(batch)
+        try:
+            output = trainer.test_step(batch)
+        except Exception as error:
+            note_batch(error, trainer, "test_step", batch)
+            raise
     if not is_overridden(trainer, "logging"):  # an override may accept anything
         output = checks.step_output(output, "test_step")
     return output

@@ -32,6 +32,7 @@ from .loggers import log_hyperparams, save_loggers
 from .mode_hooks import ModeHooks
 from .phase import Phase
 from .prediction import predict_input
+from .step_notes import note_batch
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -274,6 +275,9 @@ class BatchHooks(ModeHooks):
             with self.user_code():
                 self.trainer.run_batch(batch, **self.kwargs)
             return state.step_output or {}
+        except Exception as error:
+            note_batch(error, self.trainer, "run_batch", batch)
+            raise
         finally:
             state.backward = state.optimizer_step = state.step_output = None
 

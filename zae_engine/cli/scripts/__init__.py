@@ -1,0 +1,1 @@
+"""Scripts: the files that ``zae example`` copies."""

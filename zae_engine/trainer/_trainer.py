@@ -24,16 +24,16 @@ from .checkpoint.validated_weights import weights_of_epoch
 from .data import devices
 from .data.batches import call_with_inputs
 from .data.datamodule import is_data_module, loaders_of
-from .data.loaders import is_nonempty, length
+from .data.loaders import is_nonempty, sample_count
 from .display import summary
 from .display.screens import check_log_bar
 from .distributed.world import World, is_rank_zero
 from .logs.epoch_log import EpochLog, log_of, peek
 from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors_of
-from .logs.reductions import mean
+from .logs.epoch_results import means_of
 from .logs.value_buffer import ValueBuffer, detach_copy, on_cpu
 from .loops import batch as steps
-from .loops import evaluation, multi_process, runner
+from .loops import evaluation, lr_finder, multi_process, runner
 from .loops.epoch_hooks import EpochHooks
 from .loops.fit_hooks import FitHooks
 from .loops.loggers import log_train_step
@@ -286,7 +286,7 @@ class Trainer(ABC):
                 self.run(n_epoch, *loaders, ckpt_path=ckpt_path, **kwargs)
             return
         n_epoch = checks.epoch_count(n_epoch)
-        self._check_extra_arguments("run", kwargs, ("n_epoch", "loader", "valid_loader", "ckpt_path"))
+        checks.extra_arguments(self, "run", kwargs, ("n_epoch", "loader", "valid_loader", "ckpt_path"))
         checks.require_model(self)
         checks.lightning_objects(self)
         loader = runner.one_loader(loader, is_training=self.mode == "train")
@@ -305,10 +305,6 @@ class Trainer(ABC):
         self._check_batch_size()
         with handled_sigterm(self) if n_epoch else contextlib.nullcontext():
             self._run(n_epoch, loader, valid_loader, kwargs)
-
-    def _check_extra_arguments(self, method: str, kwargs: Mapping[str, Any], own: Sequence[str]) -> None:
-        if kwargs and not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
-            checks.extra_arguments(method, kwargs, self.scheduler, own)
 
     def _run(self, n_epoch: int, loader: Any, valid_loader: Any, kwargs: Mapping[str, Any]) -> None:
         if self.mode == "train":
@@ -335,7 +331,7 @@ class Trainer(ABC):
         **kwargs
             Passed on to `run_batch` and the scheduler's ``step``.
         """
-        self._check_extra_arguments("run_epoch", kwargs, ("loader",))
+        checks.extra_arguments(self, "run_epoch", kwargs, ("loader",))
         checks.require_model(self)
         checks.lightning_objects(self)
         loader = runner.one_loader(loader, is_training=self.mode == "train")
@@ -463,6 +459,29 @@ class Trainer(ABC):
         """
         with loaders_of(data, None, "predict") as (data, _):
             return evaluation.predict(self, data, batch_size, weights)
+
+    def lr_find(
+        self, loader: Any, *, min_lr: float = 1e-6, max_lr: float = 1.0, steps: int = 100
+    ) -> lr_finder.LearningRateCurve:
+        """Train a copy with a growing learning rate, and suggest the rate at which the loss falls fastest.
+
+        The trainer, its loader's generators and the random states stay as they are; callbacks and loggers see nothing.
+
+        Parameters
+        ----------
+        loader : iterable of batches
+            The training data.
+        min_lr, max_lr : float, optional
+            The first and the last rate of the first parameter group; others keep their ratio to it.
+        steps : int, optional
+            The number of batches, at least 10. The test ends earlier where the loss explodes.
+
+        Returns
+        -------
+        LearningRateCurve
+            ``suggestion`` (None with a ``reason``), ``rates``, ``losses`` and ``plot()``.
+        """
+        return lr_finder.find_learning_rate(self, loader, min_lr, max_lr, steps)
 
     def predict_step(self, batch: Batch) -> Any:
         """Return the output of a batch; a subclass may override it.
@@ -665,11 +684,7 @@ class Trainer(ABC):
         log = {"Batch": f"{cur_batch}/{num_batch}"}
         if (lr := learning_rate(self.optimizer)) is not None:
             log["LR"] = f"{lr:.3e}"
-        for key, values in peek(log_of(self)).items():
-            if "output" not in str(key):
-                with contextlib.suppress(Exception):  # the values have no mean
-                    log[str(key)] = f"{mean(values):.6f}"
-        return log
+        return {**log, **{key: f"{value:.6f}" for key, value in means_of(log_of(self)).items()}}
 
     def toggle(self, mode: str | None = None) -> None:
         """Switch to ``mode``; None switches to the other mode."""
@@ -764,7 +779,7 @@ class Trainer(ABC):
 
     def _data_count(self, initial: bool = False) -> None:
         if initial:
-            self.n_data, self.n_valid_data = _sample_count(self.loader), _sample_count(self.valid_loader)
+            self.n_data, self.n_valid_data = sample_count(self.loader), sample_count(self.valid_loader)
             return
         world = self._zae_state.process.world
         n_ranks = world.size if world is not None else 1
@@ -775,15 +790,7 @@ class Trainer(ABC):
             self.n_data -= (self.batch_size or 0) * n_ranks
 
     def _scheduler_step_check(self, epoch: int) -> None:
-        if self.scheduler_step_on_batch and "total_iters" in getattr(self.scheduler, "__dict__", {}):
-            n_batches = length(self.loader)
-            if n_batches is not None:
-                accumulated = self._zae_state.config.trainer_kwargs.get("accumulate_grad_batches") or 1
-                checks.enough_iterations(self.scheduler.total_iters, epoch * math.ceil(n_batches / accumulated))
-
-
-def _sample_count(loader: Any) -> int | None:
-    return 0 if loader is None else length(getattr(loader, "dataset", None))
+        checks.scheduler_iterations(self, epoch)
 
 
 ORIGINALS.update(

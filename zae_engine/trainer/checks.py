@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import operator
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -18,9 +19,10 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from .._errors import ContractError
 from ._protocol import TrainerProtocol
+from .data.loaders import length
 from .distributed.parameters import held_values
 from .optim import is_torch_optimizer
-from .overrides import defines_attribute
+from .overrides import defines_attribute, is_overridden
 from .utilities.lightning_kinds import to_list
 
 MODES = ("train", "test")
@@ -91,20 +93,23 @@ def _is_used_up_after_one_epoch(value: Any) -> bool:
     return not is_written_in_python or isinstance(value, _BaseDataLoaderIter)
 
 
-def extra_arguments(method: str, kwargs: Mapping[str, Any], scheduler: Any, own: Collection[str]) -> None:
+def extra_arguments(trainer: TrainerProtocol, method: str, kwargs: Mapping[str, Any], own: Collection[str]) -> None:
     """Raise `TypeError` for an extra argument of `run` or `run_epoch` that nobody takes.
 
     Parameters
     ----------
+    trainer : Trainer
+        The trainer; an override of ``run_batch`` or ``run_epoch`` takes any argument, the scheduler some.
     method : str
         The method, for the message.
     kwargs : mapping
         The extra arguments; the scheduler's ``step`` receives them.
-    scheduler : torch.optim.lr_scheduler.LRScheduler or None
-        The scheduler.
     own : collection of str
         The names of the method's own arguments.
     """
+    scheduler = trainer.scheduler
+    if not kwargs or is_overridden(trainer, "run_batch") or is_overridden(trainer, "run_epoch"):
+        return
     for name in kwargs:
         if scheduler is not None and _takes(scheduler.step, name):
             continue
@@ -316,8 +321,15 @@ def plateau_has_quantity(scheduler: Any) -> None:
         )
 
 
-def enough_iterations(total_iters: int, needed: int) -> None:
+def scheduler_iterations(trainer: TrainerProtocol, n_epoch: int) -> None:
     """Raise `ValueError` if a scheduler that is stepped once a batch has fewer steps than the run."""
+    n_batches = length(trainer.loader)
+    if not trainer.scheduler_step_on_batch or n_batches is None:
+        return
+    if "total_iters" not in getattr(trainer.scheduler, "__dict__", {}):
+        return
+    accumulated = trainer._zae_state.config.trainer_kwargs.get("accumulate_grad_batches") or 1
+    total_iters, needed = trainer.scheduler.total_iters, n_epoch * math.ceil(n_batches / accumulated)
     if total_iters < needed:
         raise ContractError(
             f'The "total_iters" {total_iters} of the scheduler is insufficient: with scheduler_step_on_batch=True this '

@@ -48,6 +48,11 @@ def _copy_with(loader: DataLoader[Any], **attributes: Any) -> DataLoader[Any]:
     return changed
 
 
+def sample_count(loader: Any) -> int | None:
+    """Return the number of samples of a loader's dataset: 0 without a loader, None if it has no length."""
+    return 0 if loader is None else length(getattr(loader, "dataset", None))
+
+
 def is_nonempty(loader: Any) -> bool:
     """Whether a loader is given and not empty. A loader without a length counts as not empty."""
     try:

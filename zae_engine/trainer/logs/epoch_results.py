@@ -36,12 +36,18 @@ def epoch_results(
         ``<mode>_<key>`` for the mean of every key of the log that holds numbers and whose name does not contain
         "output", and for every metric. A metric with the name of a key is called ``<name>_metric``.
     """
+    merged = merge_metrics(means_of(log, left_out), to_floats(metrics))
+    return {f"{mode}_{key}": value for key, value in merged.items()}
+
+
+def means_of(log: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, float]:
+    """Return the mean of every key of a log that holds numbers and whose name does not contain "output"."""
     means: dict[str, float] = {}
     for key, logged in peek(log).items():
         if "output" not in str(key) and key not in left_out:
             with contextlib.suppress(Exception):  # raised if the values are not numbers
                 means[str(key)] = mean(logged)
-    return {f"{mode}_{key}": value for key, value in merge_metrics(means, to_floats(metrics)).items()}
+    return means
 
 
 def merge_metrics(means: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ LAYERS = [
     {"_state"},
     {"distributed", "epoch_summary", "comparison"},
     {"history"},
-    {"logs", "plotting", "data", "utilities", "optim", "precision", "progress"},
+    {"logs", "plotting", "data", "utilities", "optim", "precision", "progress", "monitor"},
 ]
 """From top to bottom: a module imports its own layer and those below."""
 IMPORT_THE_ADAPTER = {"loops", "checkpoint", "addons"}

@@ -14,6 +14,7 @@ from .epoch_summary import EpochSummary
 from .history import History
 from .logs.epoch_metrics import EpochMetrics
 from .logs.logger_connector import LoggerConnector
+from .monitor import LOSS, Monitor
 from .precision import Autocast
 from .utilities import rng
 from .utilities.interrupts import InterruptGuard
@@ -89,6 +90,8 @@ class Config:
         Whether curves are shown after every epoch.
     epoch_means : {"batches", "samples"}
         Whether each batch counts alike in the means of an epoch, or each sample.
+    monitor : Monitor
+        The result that decides which epoch is the best.
     callback_factories : list of callable
         Functions from the trainer to a Lightning callback. They run before the first run, so that constructing a
         trainer does not import Lightning.
@@ -98,6 +101,7 @@ class Config:
     precision: Autocast = field(default_factory=Autocast)
     live_plot: bool = False
     epoch_means: str = "batches"
+    monitor: Monitor = LOSS
     callback_factories: list[Callable[[Any], Any]] = field(default_factory=list)
 
 
@@ -178,6 +182,8 @@ class RunState:
         Averages the gradients over the ranks, while no strategy of Lightning's does.
     epoch_summary : EpochSummary or None
         The epoch that is being finished.
+    monitored : float or None
+        The result of that epoch that `check_better` compares, while it is called; None for the loss.
     mid_epoch_state : callable or None
         Returns the position within the current epoch, if its loader can resume there.
     validated_weights : dict or None
@@ -196,6 +202,7 @@ class RunState:
     sigterm: StopRequest | None = None
     gradient_averaging: GradientAveraging | None = None
     epoch_summary: EpochSummary | None = None
+    monitored: float | None = None
     mid_epoch_state: Callable[[], dict[str, Any] | None] | None = None
     validated_weights: dict[str, Any] | None = None
     modes: Modes | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -17,7 +16,7 @@ from . import checks
 from ._protocol import T
 from ._state import Config, Records, TrainerState
 from .addons import compose
-from .checkpoint import weights
+from .checkpoint import best, weights
 from .checkpoint.lightning_checkpoint import load_checkpoint
 from .checkpoint.trainer_state import resume_loaders, set_random_state_of_rank
 from .checkpoint.validated_weights import weights_of_epoch
@@ -28,16 +27,18 @@ from .data.loaders import is_nonempty, sample_count
 from .display import summary
 from .display.screens import check_log_bar
 from .distributed.world import World, is_rank_zero
-from .logs.epoch_log import EpochLog, log_of, peek
+from .logs.epoch_log import EpochLog, log_of
 from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors_of
 from .logs.epoch_results import means_of
-from .logs.value_buffer import ValueBuffer, detach_copy, on_cpu
+from .logs.record_attributes import HistoryAttribute, LossHistoryAttribute
+from .logs.value_buffer import detach_copy, on_cpu
 from .loops import batch as steps
 from .loops import evaluation, lr_finder, multi_process, runner
 from .loops.epoch_hooks import EpochHooks
 from .loops.fit_hooks import FitHooks
 from .loops.loggers import log_train_step
 from .loops.sigterm import handled_sigterm
+from .monitor import Monitor
 from .optim import learning_rate
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
@@ -46,26 +47,6 @@ if TYPE_CHECKING:
     from zae_lightning import AutomaticOptimizationModule, LightningTrainer
 
 Batch = tuple[Any, ...] | dict[str, Any] | Any
-
-
-class _LossHistory:
-    """The losses of a mode as a list, once they are read; the history holds a `ValueBuffer` until then."""
-
-    def __init__(self, mode: str) -> None:
-        self._mode = mode
-
-    def __get__(self, trainer: Trainer | None, owner: type | None = None) -> Any:
-        return self if trainer is None else trainer._zae_state.records.history.losses[self._mode].to_list()
-
-    def __set__(self, trainer: Trainer, losses: list[Any]) -> None:
-        trainer._zae_state.records.history.losses[self._mode] = ValueBuffer(losses)
-
-
-class _HistoryAttribute:
-    """The history; a subclass may use the name for something else, because this is no data descriptor."""
-
-    def __get__(self, trainer: Trainer | None, owner: type | None = None) -> Any:
-        return self if trainer is None else trainer._zae_state.records.history
 
 
 class Trainer(ABC):
@@ -104,6 +85,12 @@ class Trainer(ABC):
         What the means of an epoch are over. By default each batch counts alike, as in 0.7.6, so that an incomplete last
         batch counts too much; with "samples" each batch counts by its size, or by the ``"batch_size"`` in the step's
         dict.
+    monitor : str, optional
+        The result that decides which epoch is the best, ``"test_acc"`` for instance (or ``"val_acc"``, the same); by
+        default the loss. `check_better`, ``weight_buffer``, the history's marks, plateau schedulers that name nothing
+        else, and `StateManagerAddon` follow it.
+    monitor_mode : {"min", "max"}, optional
+        Whether a lower value of ``monitor`` is better, by default "min", or a higher one.
 
     Attributes
     ----------
@@ -112,7 +99,7 @@ class Trainer(ABC):
     train_metrics, test_metrics : dict
         The latest results of `metric_on_epoch_end`.
     loss_buffer : float
-        The best loss so far; infinity before the first epoch.
+        The best loss so far, infinity before the first epoch; with a ``monitor``, its best value (-infinity for "max").
     weight_buffer : defaultdict of str to list
         ``"epoch"`` (from 0) and ``"weight"`` of the best loss, one entry each.
     history : History
@@ -151,9 +138,9 @@ class Trainer(ABC):
     4
     """
 
-    history: Any = _HistoryAttribute()
-    loss_history_train: Any = _LossHistory("train")
-    loss_history_test: Any = _LossHistory("test")
+    history: Any = HistoryAttribute()
+    loss_history_train: Any = LossHistoryAttribute("train")
+    loss_history_test: Any = LossHistoryAttribute("test")
 
     _zae_is_distributed: bool = False  # MultiGPUAddon sets it to True
     _zae_strategy: Any = "auto"  # a Lightning strategy that `add_on` has received
@@ -175,10 +162,12 @@ class Trainer(ABC):
         lightning: Mapping[str, Any] | None = None,
         live_plot: bool = False,
         epoch_means: str = "batches",
+        monitor: str | None = None,
+        monitor_mode: str = "min",
     ) -> None:
         self.mode: str = checks.mode(mode)
-        means = checks.epoch_means(epoch_means)
-        config = Config(checks.lightning_arguments(lightning), live_plot=live_plot, epoch_means=means)
+        means, chosen = checks.epoch_means(epoch_means), Monitor(monitor, monitor_mode)
+        config = Config(checks.lightning_arguments(lightning), live_plot=live_plot, epoch_means=means, monitor=chosen)
         self._zae_state = TrainerState(config, Records(metrics=EpochMetrics(metrics)))
         self.primary_device_index = 0
         self.device: list[torch.device]
@@ -202,7 +191,7 @@ class Trainer(ABC):
         self.log_test: defaultdict[str, list[Any]] = EpochLog()
         self.train_metrics: dict[str, Any] = {}
         self.test_metrics: dict[str, Any] = {}
-        self.loss_buffer: float = torch.inf
+        self.loss_buffer: float = chosen.worst
         self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: LightningTrainer | None = None
@@ -296,8 +285,9 @@ class Trainer(ABC):
             checks.loader(valid_loader, "valid_loader", n_epoch)
         if ckpt_path is not None:
             load_checkpoint(self, ckpt_path)
+        has_validation = is_nonempty(valid_loader) or not n_epoch
         if self.mode == "train":
-            checks.plateau_has_quantity(self.scheduler)
+            self._zae_state.config.monitor.check_run(self.scheduler, self.scheduler_step_on_batch, has_validation)
             if not (is_overridden(self, "run_batch") or is_overridden(self, "run_epoch")):
                 checks.require_optimizer(self)
         valid_loader = valid_loader if is_nonempty(valid_loader) else None
@@ -695,6 +685,8 @@ class Trainer(ABC):
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
         """Compare an epoch's loss with the best so far, and keep a copy of the weights if it is lower.
 
+        At the end of an epoch, a trainer with a ``monitor`` compares that result of the epoch in place of the loss.
+
         Parameters
         ----------
         cur_epoch : int
@@ -706,13 +698,14 @@ class Trainer(ABC):
         Returns
         -------
         bool
-            Whether the loss is lower.
+            Whether the epoch is better.
         """
-        if not (math.isfinite(cur_loss) and cur_loss < self.loss_buffer):
+        value = best.compared_value(self, cur_loss)
+        if not self._zae_state.config.monitor.is_better(value, self.loss_buffer):
             return False
         self.weight_buffer["epoch"] = [cur_epoch]
         self.weight_buffer["weight"] = [weights_of_epoch(self)]
-        self.loss_buffer = cur_loss
+        self.loss_buffer = value
         return True
 
     def save_model(self, filename: weights.WeightsFile) -> None:
@@ -729,7 +722,7 @@ class Trainer(ABC):
     def apply_weights(self, filename: weights.WeightsFile | None = None, strict: bool = True) -> None:
         """Load weights into the model: from a file, or the best weights of the buffer.
 
-        As in 0.7.6, a missing file or an empty buffer is reported on stdout and changes nothing.
+        As in 0.7.6, an empty buffer is reported on stdout and changes nothing.
 
         Parameters
         ----------
@@ -738,6 +731,13 @@ class Trainer(ABC):
             checksums within a file of `torch.save` are verified first; safetensors files have none.
         strict : bool, optional
             Whether all keys must match, by default True.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If the file cannot be read, or the weights do not fit the model. Nothing is loaded then.
         """
         weights.apply(self.model, self.weight_buffer, filename, strict)
 

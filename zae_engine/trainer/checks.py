@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
@@ -138,6 +137,8 @@ _OF_THE_CONSTRUCTOR = (
         "metrics",
         "mode",
         "model",
+        "monitor",
+        "monitor_mode",
     ),
     *("optimizer", "scheduler", "scheduler_step_on_batch"),
 )
@@ -305,19 +306,6 @@ def require_optimizer(trainer: TrainerProtocol) -> None:
     if trainer.optimizer is None:
         raise ValueError(
             'Training needs an optimizer, but the trainer has none (optimizer=None). Give one, or use mode="test".'
-        )
-
-
-def plateau_has_quantity(scheduler: Any) -> None:
-    """Raise `ValueError` if a ``ReduceLROnPlateau`` waits for a maximum, but would receive the loss."""
-    if (
-        isinstance(scheduler, ReduceLROnPlateau)
-        and scheduler.mode == "max"
-        and getattr(scheduler, "monitor", None) is None
-    ):
-        raise ValueError(
-            'ReduceLROnPlateau(mode="max") would receive the loss, which is to be minimised. Name what it is to '
-            'maximise, one of the results of epochs: scheduler.monitor = "test_acc", for instance; or give mode="min".'
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .history import History
+from .monitor import LOSS, Monitor
 from .optim import monitored_quantity, step_scheduler
 from .progress import ProgressChecker
 
@@ -24,7 +25,7 @@ class EpochSummary:
     loss : float
         The mean loss that decides: of validation, or of training without validation.
     plateau : bool
-        Whether a ``ReduceLROnPlateau`` receives that loss.
+        Whether a ``ReduceLROnPlateau`` receives that loss, or what is monitored in its place.
     kwargs : mapping
         Further arguments of the scheduler's ``step``.
     random : list of dict, or None
@@ -44,7 +45,9 @@ class EpochSummary:
     steps_scheduler: bool = True
 
 
-def finish_epoch(summary: EpochSummary, history: History, scheduler: Any, progress: ProgressChecker) -> None:
+def finish_epoch(
+    summary: EpochSummary, history: History, scheduler: Any, progress: ProgressChecker, monitor: Monitor = LOSS
+) -> None:
     """Do what follows `check_better`: add the row of the history, step the scheduler, count the epoch.
 
     Parameters
@@ -57,8 +60,11 @@ def finish_epoch(summary: EpochSummary, history: History, scheduler: Any, progre
         The scheduler, if it steps once an epoch.
     progress : ProgressChecker
         Counts the epoch.
+    monitor : Monitor, optional
+        What a ``ReduceLROnPlateau`` receives that names nothing else, by default the loss.
     """
     history.add({**summary.record, "best": summary.better})
-    loss = monitored_quantity(scheduler, summary.loss if summary.plateau else None, summary.record)
+    received = summary.loss if monitor.name is None else monitor.find(summary.record)
+    loss = monitored_quantity(scheduler, received if summary.plateau else None, summary.record)
     step_scheduler(scheduler if summary.steps_scheduler else None, loss, summary.kwargs)
     progress.update_epoch()

@@ -132,18 +132,21 @@ class History(Sequence[Record]):
             return values
         return [_float(value) for value in self.losses[mode].read_from(0)]
 
-    def best(self, key: str | None = None) -> Record:
+    def best(self, key: str | None = None, mode: str = "min") -> Record:
         """Return the record of the best epoch.
 
         Parameters
         ----------
         key : str, optional
-            The name of the value to minimise; by default the latest epoch for which `check_better` returned True.
+            The name of the value that decides; by default the latest epoch for which `check_better` returned True, by
+            the trainer's ``monitor``.
+        mode : {"min", "max"}, optional
+            Whether the value of ``key`` is minimised, by default "min", or maximised.
 
         Raises
         ------
         ValueError
-            If no epoch qualifies.
+            If no epoch qualifies, or the mode is unknown.
         KeyError
             If no epoch has a value of that name.
         """
@@ -152,10 +155,14 @@ class History(Sequence[Record]):
             if records:
                 return records[-1]
             raise ValueError("No epoch has been better than another yet.")
+        if mode not in ("min", "max"):
+            raise ValueError(f'Unexpected mode {mode!r}: accepted are "min" and "max".')
         values = self[key]
         numbers = [(value, i) for i, value in enumerate(values) if isinstance(value, (int, float)) and value == value]
         if not numbers:
             raise ValueError(f"No epoch has a number as {key!r}.")
+        if mode == "max":
+            return self._records[max(numbers, key=lambda number: number[0])[1]]
         return self._records[min(numbers)[1]]
 
     # Writing

@@ -135,6 +135,17 @@ def test_nan_is_never_the_best():
     for loss in (math.nan, 2.0, 1.0, math.nan):
         history.add({"train_loss": loss})
     assert history.best("train_loss") is history[2]
+    assert history.best("train_loss", mode="max") is history[1]
+
+
+def test_the_first_of_equal_values_is_the_best_and_an_unknown_mode_is_an_error():
+    history = History()
+    for value in (1.0, 2.0, 1.0, 2.0):
+        history.add({"test_acc": value})
+    assert history.best("test_acc") is history[0]
+    assert history.best("test_acc", mode="max") is history[1]
+    with pytest.raises(ValueError, match=r'"min" and "max"'):
+        history.best("test_acc", mode="maximum")
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])

@@ -1,9 +1,8 @@
-"""StateManagerAddon: saving the state of a trainer on every better loss, and loading it."""
+"""StateManagerAddon: saving the state of a trainer in every better epoch, and loading it."""
 
 from __future__ import annotations
 
 import copy
-import math
 import os
 import shutil
 import warnings
@@ -14,6 +13,7 @@ from typing import Any
 
 from .._protocol import TrainerProtocol
 from .._state import TrainerState
+from ..checkpoint.best import compared_value
 from ..checkpoint.loading import load
 from ..checkpoint.pruning import without_pruning
 from ..checkpoint.storage import formats, manifest
@@ -31,7 +31,7 @@ from .core import AddOnBase, T
 
 
 class StateManagerAddon(AddOnBase):
-    """Save model, optimizer and scheduler on every better loss.
+    """Save model, optimizer and scheduler on every better loss, or value of the trainer's ``monitor``.
 
     The trainer takes two more keywords:
 
@@ -52,7 +52,7 @@ class StateManagerAddon(AddOnBase):
 
     The trainer has these methods, which a subclass may override: ``save_state()``, ``load_state()``,
     ``save_model(filename)``, ``save_optimizer()``, ``save_scheduler()`` and ``state_file(part)``, the path of a part's
-    file. ``saved_loss`` is the loss of the saved state.
+    file. ``saved_loss`` is the loss of the saved state, or the value of the trainer's ``monitor`` there.
 
     Raises
     ------
@@ -92,7 +92,12 @@ class StateManagerMixin:
     callbacks: Any
     _zae_state: TrainerState
 
-    def __init__(self, *args: Any, save_path: str, save_format: str = "ckpt", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, save_path: str | None = None, save_format: str = "ckpt", **kwargs: Any) -> None:
+        if save_path is None:
+            raise TypeError(
+                f"StateManagerAddon needs save_path, the folder for the files of the trainer: "
+                f'{type(self).__name__}(..., save_path="checkpoints").'
+            )
         if save_format not in formats.FORMATS:
             raise ValueError(f'save_format={save_format!r} is unknown: accepted are "ckpt" and "safetensor".')
         self.save_path = save_path
@@ -115,17 +120,17 @@ class StateManagerMixin:
         self._zae_save_path, self._zae_folder = path, os.path.abspath(path)
 
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
-        """Compare as `Trainer.check_better` does, and save the state on a better loss.
+        """Compare as `Trainer.check_better` does, and save the state of a better epoch.
 
         A full disk, or another error of the system, costs a warning: the run continues, the files stay unchanged, and
         the next epoch that is better than the saved one is saved.
         """
         parent: Any = super()
-        better = bool(parent.check_better(cur_epoch, cur_loss))
+        better, value = bool(parent.check_better(cur_epoch, cur_loss)), compared_value(_as_trainer(self), cur_loss)
         if (summary := self._zae_state.run.epoch_summary) is not None:
             summary.better = better
-        if (better or self._zae_is_overdue(cur_loss)) and not self._zae_state.run.is_trial:
-            saved_loss, self.saved_loss = self.saved_loss, float(cur_loss)
+        if (better or self._zae_is_overdue(value)) and not self._zae_state.run.is_trial:
+            saved_loss, self.saved_loss = self.saved_loss, float(value)
             try:
                 self.save_state()
                 self._zae_save_status.has_failed = False
@@ -141,10 +146,11 @@ class StateManagerMixin:
                 )
         return better
 
-    def _zae_is_overdue(self, cur_loss: float) -> bool:
+    def _zae_is_overdue(self, value: float) -> bool:
         """Whether the best state could not be saved, and this one is better than the saved one."""
-        saved_loss = math.inf if self.saved_loss is None else self.saved_loss
-        return self._zae_save_status.has_failed and math.isfinite(cur_loss) and cur_loss < saved_loss
+        monitor = self._zae_state.config.monitor
+        saved = monitor.worst if self.saved_loss is None else self.saved_loss
+        return self._zae_save_status.has_failed and monitor.is_better(value, saved)
 
     def state_file(self, part: str) -> str:
         """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``.

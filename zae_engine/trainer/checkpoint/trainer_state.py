@@ -18,6 +18,7 @@ from ..optim import has_modes
 from ..utilities import rng
 from ..utilities.import_guard import guarded_import
 from . import generators, weights
+from .best import adopt_best, check_epoch
 from .encoding import decode, encode
 
 FORMAT = 1
@@ -54,6 +55,7 @@ def trainer_state_dict(trainer: TrainerProtocol) -> dict[str, Any]:
         "progress": {"step": progress.get_step(), "epoch": progress.get_epoch()},
         "counts": _lightning_progress(trainer),
         "best": _best(trainer, is_current=summary is not None and summary.better is True and not swaps),
+        "monitor": {"name": trainer._zae_state.config.monitor.name, "mode": trainer._zae_state.config.monitor.mode},
         "history": _encode_history(records.history),
         "results": encode({mode: _encodable(getattr(trainer, f"{mode}_metrics"), f"{mode}_metrics") for mode in MODES}),
         "random": encode(random),
@@ -90,11 +92,12 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
     history, random, results = _decode_history(saved["history"]), decode(saved["random"]), decode(saved["results"])
     ending = decode(saved["ending"])
     summary = None if ending is None else EpochSummary(**ending)
+    best_value = adopt_best(trainer, loss, saved.get("monitor"))
 
     rng.set_random_state(random[0])
     trainer.progress_checker.load_state_dict(progress)
     records.lightning_progress = lightning_progress
-    trainer.loss_buffer = loss
+    trainer.loss_buffer = best_value
     trainer.weight_buffer.clear()
     if epoch is not None:
         weight = weights.clone_state_dict(trainer.model) if best == _SAME_AS_MODEL else _decode_weights(best)
@@ -110,16 +113,17 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
         scaler.load_state_dict(decode(saved["scaler"]))
     records.logger_connector.load_state_dict(saved["feed"])
     if hasattr(trainer, "saved_loss"):  # StateManagerAddon's
-        trainer.saved_loss = saved["saved_loss"]
+        trainer.saved_loss = saved["saved_loss"] if best_value == loss else None
     trainer._zae_state.run.epoch_summary = None
     records.pending_restore = {"random": random, "generators": saved["generators"], "underway": saved["underway"]}
     if summary is not None:
         if summary.better is None:
-            summary.better = bool(trainer.check_better(cur_epoch=progress["epoch"] - 1, cur_loss=summary.loss))
+            summary.better = check_epoch(trainer, progress["epoch"] - 1, summary)
         # The steps of the loaded optimizer were taken by another object.
         with ignored_warnings(r"Detected call of `lr_scheduler\.step\(\)` before"):
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
-            finish_epoch(summary, records.history, scheduler, trainer.progress_checker)
+            monitor = trainer._zae_state.config.monitor
+            finish_epoch(summary, records.history, scheduler, trainer.progress_checker, monitor)
 
 
 def random_states(trainer: TrainerProtocol, alone: bool = False) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ from .pruning import without_pruning
 from .weights import clone_state_dict
 
 
-def keep_validated_weights(trainer: TrainerProtocol, loss: float) -> None:
-    """Keep a copy of the weights at the end of a validation, if its loss is the best so far.
+def keep_validated_weights(trainer: TrainerProtocol, is_best: bool) -> None:
+    """Keep a copy of the weights at the end of a validation, if it is the best so far.
 
     Averages are swapped with the weights of training before `check_better` is called.
 
@@ -22,10 +21,9 @@ def keep_validated_weights(trainer: TrainerProtocol, loss: float) -> None:
     ----------
     trainer : Trainer
         The trainer.
-    loss : float
-        The mean loss of the validation.
+    is_best : bool
+        Whether the validation is the best so far.
     """
-    is_best = math.isfinite(loss) and loss < trainer.loss_buffer
     trainer._zae_state.run.validated_weights = without_pruning(clone_state_dict(trainer.model)) if is_best else None
 
 

@@ -154,17 +154,15 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: Wei
 
     Raises
     ------
+    FileNotFoundError
+        If the file does not exist.
     ValueError
         If the file cannot be read.
     IncompatibleStateError
         If the weights belong to another model. It is a `ValueError`, and a `RuntimeError` as torch's errors are.
     """
     if filename:
-        try:
-            state = read(filename, _format(filename))
-        except FileNotFoundError as error:
-            print(f"Cannot find file {filename}", error)
-            return
+        state = read(filename, _format(filename))
     elif buffer.get("weight"):
         state = buffer["weight"][-1]
     else:

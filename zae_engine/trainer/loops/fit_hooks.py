@@ -7,7 +7,6 @@ order of clearing the logs, metrics, mode switches, `check_better` and scheduler
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._protocol import TrainerProtocol
 from .._state import RunDisplay
 from ..checkpoint import mid_epoch
+from ..checkpoint.best import check_epoch, is_best_validation
 from ..checkpoint.trainer_state import random_states
 from ..checkpoint.validated_weights import keep_validated_weights
 from ..checks import unrelated_optimizer
@@ -24,6 +24,7 @@ from ..epoch_summary import EpochSummary, finish_epoch
 from ..logs.epoch_log import log_of, peek
 from ..logs.reductions import mean
 from ..logs.value_buffer import ValueBuffer
+from ..monitor import Monitor
 from ..optim import has_modes, learning_rate
 from ..utilities.import_guard import guarded_import
 from .batch_hooks import BatchHooks
@@ -184,7 +185,7 @@ class FitHooks(BatchHooks):
         self.results.update(self.loader_results.take())
         self.results.update(results_of_validation(self.results))
         if self.follows_lightning or has_modes(trainer.optimizer):
-            keep_validated_weights(trainer, self.results.get("test_loss", math.nan))
+            keep_validated_weights(trainer, is_best_validation(trainer, self._results_of_epoch))
         trainer.toggle(self._mode)
         self._validation, self._validated, self._validated_here = None, True, True
         if self._training is not None and self._training.is_suspended:
@@ -257,12 +258,11 @@ class FitHooks(BatchHooks):
             self.display.epoch_line(results, self._validated)
         else:
             summary = state.run.epoch_summary = self._epoch_summary()
-            if not self._losses and self._validated and trainer.log_test:
+            if self._monitor.name is None and not self._losses and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
-            is_better = self._is_comparable and trainer.check_better(cur_epoch=self._epoch, cur_loss=summary.loss)
-            summary.better = bool(is_better)
+            summary.better = self._is_comparable and check_epoch(trainer, self._epoch, summary)
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
-            finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker)
+            finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker, self._monitor)
             state.run.epoch_summary = None
             self.display.epoch_line(summary.record, self._validated, summary.better)
             self.display.curves()
@@ -271,9 +271,17 @@ class FitHooks(BatchHooks):
                 unchanged.warn_if_nothing_changed()
 
     @property
+    def _monitor(self) -> Monitor:
+        return self.trainer._zae_state.config.monitor
+
+    @property
     def _is_comparable(self) -> bool:
-        """Whether the epoch's loss is one of validation, or no epoch is validated; it may be due in some only."""
-        return self._validated or (self.valid_loader is None and not self.validates_elsewhere)
+        """Whether the epoch's loss is one of validation, or no epoch is validated; it may be due in some only.
+
+        A monitored result of training is there in every epoch.
+        """
+        is_validated = self._validated or (self.valid_loader is None and not self.validates_elsewhere)
+        return is_validated or self._monitor.is_of_training
 
     @property
     def _losses(self) -> ValueBuffer:
@@ -295,7 +303,7 @@ class FitHooks(BatchHooks):
         return EpochSummary(
             record=record,
             loss=self._mean_loss(losses),
-            plateau=bool(len(losses)) and is_comparable,
+            plateau=(bool(len(losses)) or self._monitor.name is not None) and is_comparable,
             kwargs=self.kwargs,
             random=random_states(self.trainer),
             better=None if is_comparable else False,

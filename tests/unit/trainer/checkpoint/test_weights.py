@@ -95,13 +95,14 @@ def test_the_last_weights_of_the_buffer_are_applied():
     assert equal(model, last.state_dict())
 
 
-def test_an_empty_buffer_and_a_missing_file_print_and_change_nothing(tmp_path, capsys):
+def test_an_empty_buffer_prints_and_a_missing_file_is_an_error_and_both_change_nothing(tmp_path, capsys):
     model = nn.Linear(3, 2)
     before = weights.clone_state_dict(model)
     weights.apply(model, {}, None, strict=True)
     assert "no weight in buffer" in capsys.readouterr().out
-    weights.apply(model, {}, str(tmp_path / "missing.pt"), strict=True)
-    assert "Cannot find file" in capsys.readouterr().out
+    for name in ("missing.pt", "missing.safetensor"):
+        with pytest.raises(FileNotFoundError, match=name):
+            weights.apply(model, {}, str(tmp_path / name), strict=True)
     assert equal(model, before)
 
 

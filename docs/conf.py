@@ -69,6 +69,7 @@ html_theme = "furo"
 html_title = f"zae-engine {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_search_scorer = str(DOCS / "_search" / "scorer.js")
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -87,19 +87,19 @@ class MixedTrainer(FastTrainer):
     @property
     def checkpoint_callbacks(self) -> list[Any]:
         """The checkpoint callbacks of both packages."""
-        with bridged(self.callbacks):  # type: ignore[attr-defined]
+        with bridged(self.callbacks):
             return list(super().checkpoint_callbacks)
 
     @property
     def early_stopping_callbacks(self) -> list[Any]:
         """The early stopping callbacks of both packages."""
-        with bridged(self.callbacks):  # type: ignore[attr-defined]
+        with bridged(self.callbacks):
             return list(super().early_stopping_callbacks)
 
     @property
     def progress_bar_callback(self) -> Any:
         """The progress bar, of either package."""
-        with bridged(self.callbacks):  # type: ignore[attr-defined]
+        with bridged(self.callbacks):
             return super().progress_bar_callback
 
     @property

@@ -40,6 +40,9 @@ class RunDisplay(Protocol):
     def batch_done(self) -> None:
         """Count a batch."""
 
+    def has_no_batches(self) -> bool:
+        """Whether the phase has no batches, and no phase of this mode had any."""
+
     def position(self) -> str:
         """Return the epoch and the batch, in words."""
 
@@ -126,6 +129,9 @@ class Records:
     warned_one_device, warned_differing_metrics, warned_batch_size : bool
         Whether the user has been warned of one device, of metrics that differ between ranks, and of a batch whose
         tensors differ in length.
+    warned_empty_epoch, warned_not_finite, warned_outputs : bool
+        Whether the user has been warned of an epoch without batches, of one without a finite loss, and of a key that is
+        nearly "output".
     """
 
     history: History = field(default_factory=History)
@@ -137,6 +143,9 @@ class Records:
     warned_one_device: bool = False
     warned_differing_metrics: bool = False
     warned_batch_size: bool = False
+    warned_empty_epoch: bool = False
+    warned_not_finite: bool = False
+    warned_outputs: bool = False
 
 
 @dataclass

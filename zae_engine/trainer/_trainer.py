@@ -42,6 +42,7 @@ from .monitor import Monitor
 from .optim import learning_rate
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
+from .utilities.argument_places import check_places
 
 if TYPE_CHECKING:
     from zae_lightning import AutomaticOptimizationModule, LightningTrainer
@@ -165,6 +166,7 @@ class Trainer(ABC):
         monitor: str | None = None,
         monitor_mode: str = "min",
     ) -> None:
+        check_places(model=model, device=device, mode=mode, optimizer=optimizer, scheduler=scheduler)
         self.mode: str = checks.mode(mode)
         means, chosen = checks.epoch_means(epoch_means), Monitor(monitor, monitor_mode)
         config = Config(checks.lightning_arguments(lightning), live_plot=live_plot, epoch_means=means, monitor=chosen)
@@ -391,7 +393,7 @@ class Trainer(ABC):
             attached = runner.attached_data_module(self, loader)
             with attached, loaders_of(loader, None, "predict") as (loader, _):
                 self.run_epoch(loader)
-            return self.log_test.get("output", [])
+            return evaluation.outputs_of(self)
         finally:
             self.toggle(mode)
 

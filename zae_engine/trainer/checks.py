@@ -22,7 +22,9 @@ from .data.loaders import length
 from .distributed.parameters import held_values
 from .optim import is_torch_optimizer
 from .overrides import defines_attribute, is_overridden
+from .utilities.argument_places import check_is_no_class
 from .utilities.lightning_kinds import to_list
+from .utilities.short_names import short_name
 
 MODES = ("train", "test")
 _SET_BY_TRAINER = {
@@ -38,7 +40,7 @@ _SET_BY_TRAINER = {
 def mode(value: Any) -> str:
     """Return a mode; raise `ValueError` unless it is "train" or "test"."""
     if value not in MODES:
-        raise ValueError(f'Unexpected mode {value!r}: accepted are "train" and "test".')
+        raise ValueError(f'Unexpected mode {short_name(value)}: accepted are "train" and "test".')
     return str(value)
 
 
@@ -57,7 +59,7 @@ def epoch_count(n_epoch: Any) -> int:
     try:
         count = operator.index(n_epoch)
     except TypeError:
-        raise TypeError(f"n_epoch={n_epoch!r} is no integer; give the number of epochs, 0 or more.") from None
+        raise TypeError(f"n_epoch={short_name(n_epoch)} is no integer; give the number of epochs, 0 or more.") from None
     if count < 0:
         raise ValueError(f"n_epoch={n_epoch!r} is negative; give the number of epochs, 0 or more.")
     return count
@@ -298,9 +300,11 @@ def has_no_lazy_parameters(trainer: TrainerProtocol) -> None:
 def require_optimizer(trainer: TrainerProtocol) -> None:
     """Raise `ValueError` if the trainer has no optimizer, `TypeError` if it is of another type."""
     optimizer = trainer.optimizer
+    check_is_no_class("optimizer", optimizer, "model.parameters(), ...")
+    check_is_no_class("scheduler", trainer.scheduler, "optimizer, ...")
     if optimizer is not None and not (hasattr(optimizer, "step") and hasattr(optimizer, "zero_grad")):
         raise TypeError(
-            f"optimizer={optimizer!r} is of type {type(optimizer).__name__}, which is no optimizer. Give one "
+            f"optimizer={short_name(optimizer)} is of type {type(optimizer).__name__}, which is no optimizer. Give one "
             f"torch.optim.Optimizer; to train with several, override run_batch."
         )
     if trainer.optimizer is None:

@@ -52,6 +52,7 @@ class ProgressDisplay:
         self._due = 0.0
         self._done = 0
         self._n_batches: int | None = None
+        self._modes_with_batches: set[str] = set()
         self._log: dict[str, Any] = {}
         self._n_drawn, self._curves_due = len(trainer._zae_state.records.history), 0.0
 
@@ -72,6 +73,10 @@ class ProgressDisplay:
     def means(self) -> dict[str, float]:
         """Return the running means of the current phase."""
         return self._means.read()
+
+    def has_no_batches(self) -> bool:
+        """Whether the phase has no batches, and no phase of this mode in the run had any."""
+        return not self._done and self._trainer.mode not in self._modes_with_batches
 
     def position(self) -> str:
         """Return the epoch and the batch that runs, such as ``"epoch 2, batch 7"``; both count from 1."""
@@ -98,6 +103,8 @@ class ProgressDisplay:
 
     def end(self) -> None:
         """Draw the last state of the phase."""
+        if self._done:
+            self._modes_with_batches.add(self._trainer.mode)
         if self._trainer.log_bar and self._shows and self._done:
             self._draw()
 

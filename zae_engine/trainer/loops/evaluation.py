@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,6 +68,20 @@ def evaluate(trainer: TrainerProtocol, run_epoch: Callable[[], None], weights: s
         run_epoch()
         results = results_of(trainer, metrics_of(trainer))
         return {key.removeprefix("test_"): value for key, value in results.items()}
+
+
+def outputs_of(trainer: TrainerProtocol) -> list[Any]:
+    """Return what the test steps returned under ``"output"``; warn once if there is only a similar key."""
+    outputs: list[Any] = trainer.log_test.get("output", [])
+    close = [] if outputs else difflib.get_close_matches("output", map(str, trainer.log_test), n=1, cutoff=0.7)
+    if close and not trainer._zae_state.records.warned_outputs:
+        trainer._zae_state.records.warned_outputs = True
+        warnings.warn(
+            f'test_step returns "{close[0]}", but inference collects what is under "output", so that its list is '
+            f'empty. Rename the key, or read trainer.log_test["{close[0]}"].',
+            stacklevel=3,
+        )
+    return outputs
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..logs.reductions import BATCH_SIZE
 from ..optim import set_optimizer_mode
 from .loggers import log_epoch
 from .multi_process import broadcast_buffers, gather_logs, start_log_tracking, sync_metrics
+from .phase_warnings import warn_of_phase
 
 
 class Phase:
@@ -88,7 +89,9 @@ class Phase:
         computed = trainer._zae_state.records.metrics.compute(trainer.mode)
         metrics = sync_metrics(trainer, {**computed, **checks.metrics(trainer.metric_on_epoch_end())})
         metrics_of(trainer).update(metrics)
-        return log_results(trainer, metrics)
+        results = log_results(trainer, metrics)
+        warn_of_phase(trainer, self._display, self._loader, results)
+        return results
 
 
 def metrics_of(trainer: TrainerProtocol) -> dict[str, Any]:

@@ -14,8 +14,8 @@ _STARTS = ("in train_step", "in test_step", "in run_batch")
 def note_batch(error: Exception, trainer: TrainerProtocol, name: str, batch: Any) -> None:
     """Add a note to an exception, such as ``in train_step, epoch 2, batch 7: tuple of Tensor[32, 13] float64``.
 
-    The exception has one such note at most, the innermost. The note is text alone: it keeps no tensor alive, and no tensor
-    is read for it. Before Python 3.11, exceptions have no notes.
+    The exception has one such note at most, the innermost. The note is text alone: it keeps no tensor alive, and no
+    tensor is read for it. Before Python 3.11, exceptions have no notes.
 
     Parameters
     ----------

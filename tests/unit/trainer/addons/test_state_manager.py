@@ -18,6 +18,11 @@ from zae_engine.trainer.addons import StateManagerAddon
 Saving = Classifier.add_on(StateManagerAddon)
 
 
+def test_a_missing_folder_is_an_error_of_the_add_on(make):
+    with pytest.raises(TypeError, match=r"^StateManagerAddon needs save_path, .*save_path=\"checkpoints\"\)\.$"):
+        make(Saving)
+
+
 def chain(optimizer):
     return SchedulerChain(WarmUpScheduler(optimizer, 2), CosineAnnealingScheduler(optimizer, 20))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -12,6 +13,24 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.conftest import Classifier
 from zae_engine.trainer.addons import MultiGPUAddon, PrecisionMixerAddon
+
+
+@pytest.mark.parametrize(("key", "warns"), [("outputs", True), ("Output", True), ("preds", False), ("output", False)])
+def test_inference_warns_once_of_a_key_that_is_nearly_output(make, valid_loader, key, warns):
+    class Own(Classifier):
+        def test_step(self, batch):
+            step = super().test_step(batch)
+            return {"loss": step["loss"], key: step["output"]}
+
+    trainer = make(Own)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert bool(trainer.inference(valid_loader)) is (key == "output")
+        trainer.inference(valid_loader)
+    texts = [str(w.message) for w in seen if "inference collects" in str(w.message)]
+    assert len(texts) == warns
+    assert all(f'test_step returns "{key}"' in text for text in texts)
+    assert all(w.filename == __file__ for w in seen if "inference collects" in str(w.message))
 
 
 def records(trainer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -97,3 +98,20 @@ def test_the_messages_of_the_troubleshooting_page_are_those_of_the_package():
     messages = re.findall(r"^### (.*)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
     assert len(messages) > 20
     assert [message for message in messages if message not in text] == []
+
+
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "one.html").write_text(
+        '<a id="here"></a><a href="two.html#there">a</a><a href="#here">b</a><a href="https://example.org/x">c</a>'
+        '<a href="three.html">d</a><a href="two.html#nowhere">e</a><img src="picture.png">'
+    )
+    (tmp_path / "two.html").write_text('<p id="there"></p>')
+    done = subprocess.run(
+        [sys.executable, DOCS / "check_links.py", tmp_path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert [line.split(": ")[1].split(" leads")[0] for line in done.stdout.splitlines()] == [
+        "picture.png",
+        "three.html",
+        "two.html#nowhere",
+    ]

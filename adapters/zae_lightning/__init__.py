@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer as LightningTrainer
 
 from .callback_states import callback_states
 from .checkpoint_files import find_last_checkpoint, has_checkpoint_plugin, read_checkpoint_file
+from .closures import requires_closure
 from .datamodule import is_lightning_data_module, overridden_hooks
 from .kinds import kind_of_object
 from .launchers.monitor import ProcessFailed
@@ -45,6 +46,7 @@ __all__ = [
     "one_loader",
     "overridden_hooks",
     "read_checkpoint_file",
+    "requires_closure",
     "stop_reason",
     "test",
 ]

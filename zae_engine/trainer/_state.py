@@ -132,6 +132,8 @@ class Records:
     warned_empty_epoch, warned_not_finite, warned_outputs : bool
         Whether the user has been warned of an epoch without batches, of one without a finite loss, and of a key that is
         nearly "output".
+    warned_closure : bool
+        Whether the user has been warned of settings that do not suit an optimizer with a closure.
     """
 
     history: History = field(default_factory=History)
@@ -146,6 +148,7 @@ class Records:
     warned_empty_epoch: bool = False
     warned_not_finite: bool = False
     warned_outputs: bool = False
+    warned_closure: bool = False
 
 
 @dataclass

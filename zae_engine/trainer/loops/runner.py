@@ -15,6 +15,7 @@ from ..display.screens import screen_here
 from ..distributed.world import World
 from ..overrides import is_overridden
 from ..utilities.import_guard import guarded_import
+from .closure_warnings import warn_of_closure
 from .epoch_hooks import EpochHooks
 from .fit_hooks import FitHooks
 from .multi_process import shard_loaders, should_launch
@@ -64,6 +65,7 @@ def fit(trainer: TrainerProtocol, n_epoch: int, hooks: FitHooks) -> None:
 
         if trainer._zae_state.config.trainer_kwargs.get("overfit_batches"):
             hooks.loader, hooks.valid_loader = in_order(hooks.loader), in_order(hooks.valid_loader)
+        warn_of_closure(trainer)
         zae_lightning.fit(trainer, hooks, n_epoch, hooks.loader, hooks.valid_loader)
         hooks.say_why_it_stopped()
         return
@@ -97,6 +99,7 @@ def run_one_epoch(trainer: TrainerProtocol, hooks: EpochHooks) -> None:
     if trainer.mode == "train":
         if not is_overridden(trainer, "run_batch"):
             checks.require_optimizer(trainer)
+        warn_of_closure(trainer)
         zae_lightning.fit(trainer, hooks, 1, loader, None)
     else:
         zae_lightning.test(trainer, hooks, loader)

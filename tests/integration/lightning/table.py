@@ -1,6 +1,6 @@
-"""The README's table of Lightning's callbacks and arguments, made from the tests that show each row.
+"""The site's tables of Lightning's callbacks and arguments, made from the tests that show each row.
 
-``python -m tests.integration.lightning.table`` writes it into the README; `test_table.py` fails where the README
+``python -m tests.integration.lightning.table`` writes them into the page; `test_table.py` fails where the page
 differs, or where a callback or an argument of the installed Lightning has no test.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch import callbacks
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "lightning" / "tables.md"
 MODULES = ("test_callbacks", "test_arguments")
 BEGIN, END = "<!-- table of Lightning's parts: begin -->", "<!-- table of Lightning's parts: end -->"
 
@@ -53,15 +53,15 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def in_readme() -> str:
-    """Return the table that the README has."""
-    return re.search(f"{re.escape(BEGIN)}\n\n(.*?)\n\n{re.escape(END)}", README.read_text(), re.DOTALL)[1]
+def in_page() -> str:
+    """Return the tables that the page has."""
+    return re.search(f"{re.escape(BEGIN)}\n\n(.*?)\n\n{re.escape(END)}", PAGE.read_text(), re.DOTALL)[1]
 
 
 def main() -> None:
-    text = README.read_text()
+    text = PAGE.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -58,11 +58,11 @@ def requirements() -> list[Requirement]:
 
 def parse(text: str) -> Requirement | None:
     """Return a requirement of the metadata, ``wandb>=0.19; extra == 'wandb'`` for instance; None for another form."""
-    matched = re.fullmatch(r"\s*([\w.-]+)\s*\(?([^;()]*)\)?\s*(?:;(.*))?", text)
+    matched = re.fullmatch(r"\s*([\w.-]+)\s*\(?([<>=!~][^;()]*)?\)?\s*(?:;(.*))?", text)
     if matched is None:
         return None
     extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", matched[3] or "")
-    bounds = [bound.strip() for bound in matched[2].split(",") if bound.strip()]
+    bounds = [bound.strip() for bound in (matched[2] or "").split(",") if bound.strip()]
     versions = ",".join(sorted(bounds, key=lambda bound: bound.startswith("<")))  # the lower bound first
     return Requirement(matched[1], versions, extra[1] if extra else None)
 

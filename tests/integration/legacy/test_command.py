@@ -172,3 +172,16 @@ def test_the_variable_names_another_copy(bare, tmp_path):
         assert "by ZAE_ENGINE_LEGACY" in bare.legacy("status", variables=variables).stdout
     assert "is yours and stays" in bare.legacy("remove", variables=variables).stdout
     assert (tmp_path / "copy" / "zae_engine").exists()
+
+
+def test_the_script_zae_of_an_installed_wheel_answers(bare):
+    script = bare.folder / "bin" / "zae"
+    options = {"cwd": bare.folder, "capture_output": True, "text": True, "check": False, "timeout": 100}
+    options["env"] = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    assert subprocess.run([script, "hello"], **options).stdout.startswith("My name is zae-park\n")
+    told = subprocess.run([script, "legacy", "status"], **options)
+    assert told.stdout == bare.legacy("status", check=False).stdout
+    assert told.returncode == 1
+    for arguments in (["example"], ["example", "--mpu", "--path", "several.py"]):  # the wheel has the scripts
+        done = subprocess.run([script, *arguments], **options)
+        assert done.returncode == 0, done.stderr

@@ -46,6 +46,8 @@ OLD_NAMES = (
     *("_let_go", "run_alone", "owns_batches", "strategy_has", "write_rest", "written_aside", "_move_out"),
     *("callback_makers", "to_resume", "told_of_one_device", "homecoming", "parcel", "amenities", "oddities"),
 )
+UNIT_TESTED = (TRAINER, "zae_engine.cli", "zae_lightning")
+SCRIPTS = "zae_engine.cli.scripts."  # tests/unit/cli/test_example.py runs them
 NO_UNIT_TEST = {"protocol", "_protocol"}
 """Modules without logic: their names, beside packages' ``__init__``."""
 
@@ -201,14 +203,14 @@ def has_logic(file: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    "module", [m for m, file in modules().items() if m.startswith((TRAINER, "zae_lightning")) and has_logic(file)]
+    "module", [m for m, file in modules().items() if m.startswith(UNIT_TESTED) and has_logic(file)]
 )
 def test_every_module_with_logic_has_a_unit_test_file(module):
     parts = module.split(".")
-    if parts[-1] in NO_UNIT_TEST or modules()[module].name == "__init__.py":
+    if parts[-1] in NO_UNIT_TEST or modules()[module].name == "__init__.py" or module.startswith(SCRIPTS):
         return
     folder = ROOT / "tests" / "unit" / Path(*(parts[1:-1] if parts[0] == "zae_engine" else parts[:-1]))
-    assert (folder / f"test_{parts[-1].lstrip('_')}.py").exists()
+    assert (folder / f"test_{parts[-1].strip('_')}.py").exists()
 
 
 def test_the_package_shows_its_public_names_only():

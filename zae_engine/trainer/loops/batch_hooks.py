@@ -24,6 +24,7 @@ from ..logs.loader_results import LoaderResults
 from ..optim import clip_gradients, is_torch_optimizer, learning_rate, set_optimizer_mode
 from ..overrides import is_overridden
 from ..utilities.exceptions import keep_exception
+from ..utilities.hidden_frames import hide_frames
 from ..utilities.lightning_kinds import has_progress_bar
 from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
@@ -364,7 +365,8 @@ class BatchHooks(ModeHooks):
         self.__enter__()
         self._outer_mode = outer_mode
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: Any) -> None:
+        hide_frames(traceback)
         if self._outer_mode is not None:
             self.trainer.mode = self._outer_mode
         try:

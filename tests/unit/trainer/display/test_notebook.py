@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 
 import nbformat
@@ -58,6 +60,11 @@ def executed():
         ),
     }
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells.values()])
+    broken = "type('Broken', (MyTrainer,), {'train_step': lambda self, batch: 1 / 0})"
+    cells["raising"] = (
+        f"{broken}(torch.nn.Linear(2, 1), 'cpu', optimizer=torch.optim.SGD([torch.ones(1)], 1)).run(1, loader)"
+    )
+    notebook.cells.append(nbformat.v4.new_code_cell(cells["raising"], metadata={"tags": ["raises-exception"]}))
     client = Counting(notebook, timeout=120, kernel_name="python3")
     client.execute()
     return {
@@ -132,3 +139,14 @@ def test_a_run_that_fails_leaves_no_bar(executed):
     outputs, _ = executed["failing"]
     assert not any("<progress" in output.get("data", {}).get("text/html", "") for output in outputs)
     assert any("cannot be unpacked" in output.get("text", "") for output in outputs)
+
+
+def test_the_traceback_of_a_step_shows_the_users_frames(executed):
+    (error,) = [output for output in executed["raising"][0] if output.output_type == "error"]
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).splitlines()
+    frames = [line for line in lines if line.startswith(("Cell ", "File "))]
+    assert len(frames) == 2
+    assert all(frame.startswith("Cell ") for frame in frames)
+    assert any("skipping hidden" in line for line in lines)
+    if sys.version_info >= (3, 11):
+        assert lines[-1] == "in train_step, epoch 1, batch 1: tuple of Tensor[4, 2] float32, Tensor[4, 1] float32"

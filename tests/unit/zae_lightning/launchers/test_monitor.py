@@ -6,17 +6,24 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from torch import distributed as dist
 from zae_lightning.launchers.monitor import ProcessFailed, ProcessMonitor, RankTraceback
 from zae_lightning.launchers.serialization import deserialize
 from zae_lightning.launchers.worker import Task
 
+from tests.conftest import Classifier
 from zae_engine.trainer.distributed.world import World
 
+ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="the processes are forked, to be fast"
 )
@@ -153,7 +160,13 @@ def test_an_interrupt_is_passed_on_and_raised(make):
     assert monitor.result is not None
 
 
-def test_ending_ends_processes_that_run_and_those_that_they_started(make):
+def test_ending_ends_processes_that_run_and_those_that_they_started():
+    """A process of its own runs it: what other tests have started would be forked twice over here."""
+    done = subprocess.run([sys.executable, "-m", __name__], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def end_processes_with_children():
     def function(trainer):
         child = multiprocessing.get_context("fork").Process(target=signal.pause)
         child.start()
@@ -166,13 +179,19 @@ def test_ending_ends_processes_that_run_and_those_that_they_started(make):
             monitor._wait_once()
         monitor.end()
 
-    before = psutil.Process().children()  # a tracker's service, where another test has started one
-    monitor = call(make(), function, before_waiting=end_when_running)
+    model = torch.nn.Linear(10, 2)
+    trainer = Classifier(model, "cpu", optimizer=torch.optim.SGD(model.parameters(), lr=0.1), log_bar=False)
+    monitor = call(trainer, function, before_waiting=end_when_running)
     child = int(monitor.screen.lines[0])
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
-    children = [process for process in psutil.Process().children() if process not in before]
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)  # it has been killed, and takes its time to go; the suite's time limit ends the wait
+    children = psutil.Process().children()
     assert not [process for process in children if "resource_tracker" not in " ".join(process.cmdline())]
 
 
 def test_a_traceback_is_shown_below_an_empty_line():
     assert str(pickle.loads(pickle.dumps(RankTraceback("Rank 0 raised")))) == "\n\nRank 0 raised"
+
+
+if __name__ == "__main__":
+    end_processes_with_children()

@@ -26,7 +26,7 @@ from .data.datamodule import is_data_module, loaders_of
 from .data.loaders import is_nonempty, sample_count
 from .display import summary
 from .display.screens import check_log_bar
-from .distributed.world import World, is_rank_zero
+from .distributed.world import is_rank_zero
 from .logs.epoch_log import EpochLog, log_of
 from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors_of
 from .logs.epoch_results import means_of
@@ -174,7 +174,7 @@ class Trainer(ABC):
         self.primary_device_index = 0
         self.device: list[torch.device]
         self._set_device(device)
-        self._select_device_of_process()
+        multi_process.select_device(self)
         self.model: Any = model if multi_process.keeps_model_on_cpu(self) else self._to_device(model)
         self.optimizer: Any = optimizer
         self.scheduler: Any = scheduler
@@ -235,10 +235,11 @@ class Trainer(ABC):
 
     def run(
         self,
-        n_epoch: int,
-        loader: Any,
+        n_epoch: int | None = None,
+        loader: Any = None,
         valid_loader: Any = None,
         *,
+        until: int | None = None,
         ckpt_path: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -249,17 +250,21 @@ class Trainer(ABC):
 
         Parameters
         ----------
-        n_epoch : int
-            Number of epochs to run, 0 or more.
+        n_epoch : int, optional
+            How many epochs to run, 0 or more, beyond those that the trainer has run already.
         loader : iterable of batches, or LightningDataModule
             The training data (in test mode: the test data), for instance a `torch.utils.data.DataLoader`. A data module
             gives the validation data too.
         valid_loader : iterable of batches, optional
             The validation data; an empty loader means none.
+        until : int, optional
+            In place of ``n_epoch``: the last epoch, counted over all runs, as Lightning's ``max_epochs``. A trainer
+            that has got there runs none.
         ckpt_path : path, optional
             A checkpoint of this trainer, which ``ModelCheckpoint`` has written for instance; ``"last"`` or ``"best"``
-            for those of the trainer's own callback. The trainer is restored from it and runs ``n_epoch`` more epochs.
-            Reading it runs no code.
+            for those of the trainer's own callback. The trainer is restored from it and runs ``n_epoch`` more epochs,
+            unlike Lightning, whose ``max_epochs`` counts those of the checkpoint too: ``until`` does that. Reading it
+            runs no code.
         **kwargs
             Passed on to `run_epoch`, `run_batch` and the scheduler's ``step``.
 
@@ -271,13 +276,14 @@ class Trainer(ABC):
             On Ctrl-C. Weights, logs and counts are kept, and `run` can be called again.
         """
         if is_data_module(loader):
-            n_epoch = checks.epoch_count(n_epoch)
+            checks.epoch_count(self.progress_checker.epochs_to_run(n_epoch, until, self.mode))
+            kwargs = kwargs if until is None else {"until": until, **kwargs}
             stage = "fit" if self.mode == "train" else "test"
             with runner.attached_data_module(self, loader), loaders_of(loader, valid_loader, stage) as loaders:
                 self.run(n_epoch, *loaders, ckpt_path=ckpt_path, **kwargs)
             return
-        n_epoch = checks.epoch_count(n_epoch)
-        checks.extra_arguments(self, "run", kwargs, ("n_epoch", "loader", "valid_loader", "ckpt_path"))
+        given, n_epoch = n_epoch, checks.epoch_count(self.progress_checker.epochs_to_run(n_epoch, until, self.mode))
+        checks.extra_arguments(self, "run", kwargs, ("n_epoch", "loader", "valid_loader", "until", "ckpt_path"))
         checks.require_model(self)
         checks.lightning_objects(self)
         loader = runner.one_loader(loader, is_training=self.mode == "train")
@@ -287,6 +293,7 @@ class Trainer(ABC):
             checks.loader(valid_loader, "valid_loader", n_epoch)
         if ckpt_path is not None:
             load_checkpoint(self, ckpt_path)
+            n_epoch = checks.epoch_count(self.progress_checker.epochs_to_run(given, until, self.mode))
         has_validation = is_nonempty(valid_loader) or not n_epoch
         if self.mode == "train":
             self._zae_state.config.monitor.check_run(self.scheduler, self.scheduler_step_on_batch, has_validation)
@@ -749,21 +756,6 @@ class Trainer(ABC):
         self.device = devices.parse_devices(device)
         if len(self.device) == 1 and self.device[0].type == "cuda":
             torch.cuda.set_device(self.device[0])
-
-    def _select_device_of_process(self) -> None:
-        """Select the device of this process, if a launcher such as torchrun has started several."""
-        is_distributed = multi_process.is_distributed(self)
-        world = World.from_environment() if is_distributed else None
-        if world is None:
-            multi_process.warn_unused_devices(self)
-            if is_distributed:
-                self.device = devices.check_one_per_process(self.device)
-            return
-        self._zae_state.process.world = world
-        self.device = devices.local_rank_devices(self.device, world.local_size, world.launcher)
-        self.primary_device_index = world.local_rank
-        if self.device[0].type == "cuda":
-            torch.cuda.set_device(self.device[world.local_rank])
 
     def _to_cpu(self, *args: Any) -> Any:
         return on_cpu(args[0]) if len(args) == 1 else tuple(self._to_cpu(value) for value in args)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from typing import Any
 
 
 class ProgressChecker:
@@ -64,6 +66,42 @@ class ProgressChecker:
         if step < 1 or epoch < 1:
             raise ValueError(f"step={step} and epoch={epoch}: both count from 1.")
         self.__step, self.__epoch = step, epoch
+
+    def epochs_to_run(self, n_epoch: Any, until: Any, mode: str) -> Any:
+        """Return the number of epochs of a run: ``n_epoch``, or how many there are up to epoch ``until``.
+
+        Parameters
+        ----------
+        n_epoch : int or None
+            The number of epochs.
+        until : int or None
+            The number of the last epoch, over all runs, in place of ``n_epoch``.
+        mode : {"train", "test"}
+            The mode of the run.
+
+        Raises
+        ------
+        TypeError
+            If both are given, or neither, or ``until`` is no integer.
+        ValueError
+            If ``until`` is negative, or given in test mode, whose epochs are not counted.
+        """
+        if (n_epoch is None) == (until is None):
+            raise TypeError(
+                f"run() got {'neither' if n_epoch is None else 'both'} n_epoch {'nor' if n_epoch is None else 'and'} "
+                f"until. Give one: n_epoch=5 for 5 epochs more, until=20 for the epochs that are left up to the 20th."
+            )
+        if until is None:
+            return n_epoch
+        try:
+            last = operator.index(until)
+        except TypeError:
+            raise TypeError(f"until={until!r} is no integer; give the number of the last epoch.") from None
+        if last < 0:
+            raise ValueError(f"until={until!r} is negative; give the number of the last epoch.")
+        if mode == "test":
+            raise ValueError("until counts epochs of training, and the trainer is in test mode: give n_epoch.")
+        return max(0, last - (self.__epoch - 1))
 
     def __repr__(self) -> str:
         return f"ProgressChecker(step={self.__step}, epoch={self.__epoch})"

@@ -33,13 +33,16 @@ from .core import AddOnBase, T
 class StateManagerAddon(AddOnBase):
     """Save model, optimizer and scheduler on every better loss, or value of the trainer's ``monitor``.
 
-    The trainer takes two more keywords:
+    The trainer takes three more keywords:
 
     ``save_path`` : path
         The folder for the files; it is created if it does not exist. A relative path is resolved when it is set, so
         that a later ``os.chdir`` does not change the folder.
     ``save_format`` : {"ckpt", "safetensor"}, optional
         The format of the model's file, by default "ckpt".
+    ``save_every`` : int, optional
+        The number of epochs after which the latest state is saved too, into the folder ``latest`` beside the files of
+        the best one; None, the default, for never.
 
     Three files have the names and formats of zae-engine 0.7.6, so that each version reads the files of the other:
     ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae`` (pickles). A fourth,
@@ -57,7 +60,7 @@ class StateManagerAddon(AddOnBase):
     Raises
     ------
     ValueError
-        On construction of the trainer, if the format is neither of the two.
+        On construction of the trainer, if the format is neither of the two, or ``save_every`` is no number of epochs.
 
     Examples
     --------
@@ -73,9 +76,10 @@ class StateManagerAddon(AddOnBase):
     ... )  # doctest: +SKIP
     """
 
-    def __init__(self, save_path: str, save_format: str = "ckpt") -> None:
+    def __init__(self, save_path: str, save_format: str = "ckpt", save_every: int | None = None) -> None:
         self.save_path = save_path
         self.save_format = save_format
+        self.save_every = save_every
 
     @classmethod
     def apply(cls, base_cls: type[T]) -> type[T]:
@@ -92,7 +96,14 @@ class StateManagerMixin:
     callbacks: Any
     _zae_state: TrainerState
 
-    def __init__(self, *args: Any, save_path: str | None = None, save_format: str = "ckpt", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        save_path: str | None = None,
+        save_format: str = "ckpt",
+        save_every: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if save_path is None:
             raise TypeError(
                 f"StateManagerAddon needs save_path, the folder for the files of the trainer: "
@@ -100,8 +111,11 @@ class StateManagerMixin:
             )
         if save_format not in formats.FORMATS:
             raise ValueError(f'save_format={save_format!r} is unknown: accepted are "ckpt" and "safetensor".')
+        if save_every is not None and (type(save_every) is not int or save_every < 1):
+            raise ValueError(f"save_every={save_every!r} is no number of epochs: give 1 or more, or None for never.")
         self.save_path = save_path
         self.save_format = save_format
+        self.save_every = save_every
         self.saved_loss: float | None = None
         self._zae_weights_to_continue: Mapping[str, Any] | None = None
         self._zae_save_status = manifest.SaveStatus()
@@ -133,7 +147,7 @@ class StateManagerMixin:
             saved_loss, self.saved_loss = self.saved_loss, float(value)
             try:
                 self.save_state()
-                self._zae_save_status.has_failed = False
+                self._zae_save_status.has_failed, self._zae_save_status.saved_epoch = False, cur_epoch
             except Exception as error:
                 self._zae_save_status.has_failed, self.saved_loss = True, saved_loss
                 if os_error_cause(error) is None:
@@ -206,38 +220,56 @@ class StateManagerMixin:
             content = manifest.write_manifest(folder, staged, rest, self._zae_writer.note())
         record_writer(folder, self)
         self._zae_forget_stop()
-        saving.to_complete = content if self._zae_state.run.epoch_summary is not None else None
+        self._zae_remove("latest")  # of a time before
+        in_epoch = self._zae_state.run.epoch_summary is not None
+        saving.to_complete = (self._zae_folder, content) if in_epoch else None
         if saving.to_complete is None:
             self._zae_weights_to_continue = None
 
     def _zae_save_before_stopping(self) -> None:
         """Save the current state: beside the best state, or in its place if there is none."""
-        own, existing = (self._zae_save_path, self._zae_folder), AtomicFolder(self._zae_folder).names()
-        if any(name in existing for name in self._zae_file_names().values()):
-            self.save_path = self._zae_path_if_stopped()
+        existing = AtomicFolder(self._zae_folder).names()
+        is_beside = any(name in existing for name in (*self._zae_file_names().values(), "latest"))
+        if self._zae_save_into("stopped" if is_beside else "", "before stopping"):
+            self._zae_save_status.is_stopped = True
+
+    def _zae_save_latest(self, cur_epoch: int) -> None:
+        """Save the state of an epoch that ends, if it is due and not that of a better epoch, which is saved already."""
+        is_due = self.save_every is not None and (cur_epoch + 1) % self.save_every == 0
+        if not is_due or self._zae_save_status.saved_epoch == cur_epoch or self._zae_state.run.is_trial:
+            return
+        if self._zae_save_into("latest", f"after epoch {cur_epoch + 1}"):
+            self._zae_forget_stop()
+
+    def _zae_save_into(self, name: str, when: str) -> bool:
+        """Save the current state into a folder beside the best state; return whether the system has let it."""
+        own = (self._zae_save_path, self._zae_folder)
+        if name:
+            self.save_path = os.path.join(self._zae_folder, name)
         try:
             os.makedirs(self._zae_folder, exist_ok=True)
             self.save_state()
-            self._zae_save_status.is_stopped = True
         except Exception as error:
             if os_error_cause(error) is None:
                 raise
             warnings.warn(
-                f"The state could not be saved in {self.save_path!r} before stopping ({type(error).__name__}: "
+                f"The state could not be saved in {self.save_path!r} {when} ({type(error).__name__}: "
                 f"{error}). The files there are those of the save before.",
-                stacklevel=2,
+                stacklevel=3,
             )
+            return False
         finally:
             self._zae_save_path, self._zae_folder = own
+        return True
 
-    def _zae_path_if_stopped(self) -> str:
-        return os.path.join(self._zae_folder, "stopped")
+    def _zae_remove(self, name: str) -> None:
+        if is_rank_zero(self._zae_state.process.world):
+            shutil.rmtree(os.path.join(self._zae_folder, name), ignore_errors=True)
 
     def _zae_forget_stop(self) -> None:
         """Remove the state of a stopped run: a later state exists, or the run is complete."""
         self._zae_save_status.is_stopped = False
-        if is_rank_zero(self._zae_state.process.world):
-            shutil.rmtree(self._zae_path_if_stopped(), ignore_errors=True)
+        self._zae_remove("stopped")
 
     def _zae_run_is_complete(self) -> None:
         if self._zae_save_status.is_stopped:
@@ -245,11 +277,11 @@ class StateManagerMixin:
 
     def _zae_complete_state(self) -> None:
         """Save the callbacks' states again: some read an epoch after `check_better`."""
-        content, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
+        saved, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
         current, self._zae_weights_to_continue = self._zae_weights_to_continue, None
-        if content is not None and self.callbacks[1:]:
+        if saved is not None and self.callbacks[1:]:
             with suppress(OSError):  # the saved state is valid, except for these
-                manifest.complete(AtomicFolder(self._zae_folder), content, callback_states(_as_trainer(self), current))
+                manifest.complete(AtomicFolder(saved[0]), saved[1], callback_states(_as_trainer(self), current))
 
     def save_model(self, filename: WeightsFile) -> None:
         """Save the model's weights to a file or an open binary file, in the trainer's format."""
@@ -267,15 +299,22 @@ class StateManagerMixin:
         if hasattr(self.scheduler, "state_dict"):
             formats.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
 
-    def load_state(self) -> None:
+    def load_state(self, missing_ok: bool = False) -> None:
         """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
 
         The next run continues bit for bit from what `save_state` or a better epoch has written: progress, best loss and
         weights, history, random states, callbacks. Files of zae-engine 0.7.6 hold only the three parts. If SIGTERM has
-        stopped a run and no run has continued since, this loads the state in which it stopped.
+        stopped a run and no run has continued since, this loads the state in which it stopped; otherwise the latest
+        one, if ``save_every`` has saved one since the best.
 
         It loads all or nothing: every file is verified first, and if one part does not fit, the others stay unchanged.
         Reading runs no code from files.
+
+        Parameters
+        ----------
+        missing_ok : bool, optional
+            Whether to return without an error, by default False, if there is no state. So one script starts a run and
+            continues it: ``trainer.load_state(missing_ok=True)`` before ``trainer.run(until=20, ...)``.
 
         Raises
         ------
@@ -286,11 +325,13 @@ class StateManagerMixin:
         """
         names = self._zae_file_names()
         names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
-        stopped = AtomicFolder(self._zae_path_if_stopped())
-        folder = stopped if stopped.names() else AtomicFolder(self._zae_folder)
+        stopped, latest = (AtomicFolder(os.path.join(self._zae_folder, name)) for name in ("stopped", "latest"))
+        folder = next((found for found in (stopped, latest) if found.names()), AtomicFolder(self._zae_folder))
+        if missing_ok and not any(name in folder.names() for name in (*names.values(), manifest.REST)):
+            return
         saved = manifest.read(folder, names, self.save_format)
         load(_as_trainer(self), saved.parts, saved.rest, saved.files)
-        self._zae_save_status.is_stopped = folder is stopped
+        self._zae_save_status.is_stopped, self._zae_save_status.saved_epoch = folder is stopped, None
         self._zae_writer.has_loaded(folder)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -261,6 +261,8 @@ class FitHooks(BatchHooks):
             if self._monitor.name is None and not self._losses and self._validated and trainer.log_test:
                 self._warn_of_missing_loss()
             summary.better = self._is_comparable and check_epoch(trainer, self._epoch, summary)
+            if hasattr(trainer, "_zae_save_latest"):  # StateManagerAddon's
+                trainer._zae_save_latest(self._epoch)
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
             finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker, self._monitor)
             state.run.epoch_summary = None

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from .._protocol import TrainerProtocol
+from ..data import devices
 from ..distributed.log_merging import merge, merged_sizes
 from ..distributed.parameters import TrainableParameters, buffers
 from ..distributed.sharding import ShardedLoader
@@ -59,6 +61,22 @@ def warn_unused_devices(trainer: TrainerProtocol) -> None:
             f"{trainer.device[0]}. To use all, make the class with Trainer.add_on(MultiGPUAddon).",
             stacklevel=4,
         )
+
+
+def select_device(trainer: TrainerProtocol) -> None:
+    """Select the device of this process, if a launcher such as torchrun has started several."""
+    distributed = is_distributed(trainer)
+    world = World.from_environment() if distributed else None
+    if world is None:
+        warn_unused_devices(trainer)
+        if distributed:
+            trainer.device = devices.check_one_per_process(trainer.device)
+        return
+    trainer._zae_state.process.world = world
+    trainer.device = devices.local_rank_devices(trainer.device, world.local_size, world.launcher)
+    trainer.primary_device_index = world.local_rank
+    if trainer.device[0].type == "cuda":
+        torch.cuda.set_device(trainer.device[world.local_rank])
 
 
 @contextmanager

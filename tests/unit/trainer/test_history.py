@@ -272,3 +272,25 @@ def test_a_file_without_a_checksum_is_loaded(make, loader, tmp_path):
     del content["sha256"]
     file.write_text(json.dumps(content, indent=1))  # as an earlier version wrote it, or edited by hand
     assert History.load(file) == trainer.history
+
+
+def test_a_notebook_shows_a_table_with_the_best_epoch_in_bold():
+    history = History()
+    for epoch in range(1, 4):
+        history.add({"epoch": epoch, "train_<a>": 0.123456, "best": epoch == 2})
+    shown = history._repr_html_()
+    assert shown.count("<tr>") == 4
+    assert "<td style='font-weight: bold'>2</td>" in shown
+    assert "<th>train_&lt;a&gt;</th>" in shown
+    assert "0.1235" in shown
+    assert History()._repr_html_() == "History(no epochs, 0 steps)"
+
+
+def test_a_long_table_has_the_first_the_best_and_the_latest_epochs():
+    history = History()
+    for epoch in range(1, 101):
+        history.add({"epoch": epoch, "best": epoch == 50})
+    shown = history._repr_html_()
+    assert shown.count("<tr>") == 22
+    assert ">50<" in shown
+    assert "79 more epochs" in shown

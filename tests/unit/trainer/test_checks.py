@@ -118,11 +118,16 @@ def test_a_scheduler_of_another_optimizer_steps_that_one(make, loader):
 
 @pytest.mark.parametrize(
     ("n_epoch", "error"),
-    [(-1, ValueError), (1.0, TypeError), ("3", TypeError), (None, TypeError), (torch.inf, TypeError)],
+    [(-1, ValueError), (1.0, TypeError), ("3", TypeError), (torch.inf, TypeError)],
 )
 def test_number_of_epochs(make, loader, n_epoch, error):
     with pytest.raises(error, match=rf"n_epoch={re.escape(repr(n_epoch))}"):
         make().run(n_epoch, loader)
+
+
+def test_no_number_of_epochs_is_an_error_that_names_both_ways(make, loader):
+    with pytest.raises(TypeError, match=r"neither n_epoch nor until. Give one: n_epoch=5"):
+        make().run(None, loader)
 
 
 def test_number_of_epochs_may_be_any_integer_type(make, loader):

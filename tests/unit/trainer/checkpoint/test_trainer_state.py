@@ -72,7 +72,7 @@ def test_a_new_trainer_gets_everything_but_the_parts(trained, make, tmp_path):
 def test_the_keys_are_a_format_on_disk(make):
     assert trainer_state_dict(make()).keys() == {
         *("format", "progress", "counts", "best", "history", "results", "random", "generators", "scaler", "feed"),
-        *("ending", "underway", "saved_loss"),
+        *("ending", "underway", "saved_loss", "monitor"),
     }
 
 

@@ -25,8 +25,8 @@ class BaseModule(L.LightningModule):
 
     ``lr`` and ``learning_rate`` read the optimizer's first parameter group, and set all groups. ``batch_size`` reads
     and sets the batch size of the loader. Attributes that the module lacks are read from the model, such as
-    ``backbone``. ``forward`` calls the model. ``predict_step`` is the trainer's. A module that is
-    set as ``model`` becomes the trainer's model. A copy or a pickle has the weights, but no trainer.
+    ``backbone``. ``forward`` calls the model. ``predict_step`` is the trainer's. A module that is set
+    as ``model`` becomes the trainer's model. A copy or a pickle has the weights, but no trainer.
     """
 
     hooks: Hooks
@@ -109,10 +109,6 @@ class BaseModule(L.LightningModule):
         if selector.get_instance("transfer_batch_to_device") is self:
             return batch
         return self.transfer_batch_to_device(batch, device, dataloader_idx)  # the steps receive an unpacked batch
-
-    def unpack(self, batch: Any) -> Any:
-        """Return a batch as the steps receive it."""
-        return batch
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the user's model."""

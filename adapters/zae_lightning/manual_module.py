@@ -113,10 +113,6 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         """Clip the gradients, which Lightning has unscaled, if the step comes from `Trainer.run_batch`."""
         self.hooks.clip_gradients(if_due=True)
 
-    def unpack(self, batch: Any) -> Any:
-        """Return a batch as the steps receive it."""
-        return self.hooks.to_device(batch)
-
     def _test(self, batch: Any) -> dict[str, Any] | None:
         output = self.hooks.run_batch(batch)
         return dict(output) if isinstance(output, Mapping) else None

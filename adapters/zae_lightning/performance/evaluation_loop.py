@@ -43,9 +43,7 @@ class FastEvaluationLoop(_EvaluationLoop):
         stage = "test" if trainer.testing else "validation"
         batch = module.transfer_batch_to_device(batch, plan.device, 0)
         progress.increment_ready()
-        connector, results = plan.connector, self._results
-        connector._first_loop_iter = connector._first_loop_iter is None
-        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+        plan.begin_batch(batch, self._results)
         calls(f"on_{stage}_batch_start", batch, batch_idx)
         progress.increment_started()
         attributes = module.__dict__
@@ -56,15 +54,12 @@ class FastEvaluationLoop(_EvaluationLoop):
         progress.increment_processed()
         calls(f"on_{stage}_batch_end", output, batch, batch_idx)
         module.on_validation_batch_end(output, batch, batch_idx)
-        if results:  # a hook has logged something
-            connector.on_batch_end()
-        else:
-            results.batch = results.batch_size = None
+        plan.end_batch(self._results)
         progress.increment_completed()
         if not trainer.sanity_checking:
             self._has_run = True
-            if results:
-                connector.update_eval_step_metrics(self._seen_batches_per_dataloader[0])
+            if self._results:
+                plan.connector.update_eval_step_metrics(self._seen_batches_per_dataloader[0])
             self._seen_batches_per_dataloader[0] += 1
         if not progress.is_last_batch and trainer.received_sigterm:
             raise SIGTERMException

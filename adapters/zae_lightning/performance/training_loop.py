@@ -68,6 +68,18 @@ class StepPlan:
         """Return how many attributes the objects have; one more may be a hook."""
         return len(self.module.__dict__), len(self.strategy.__dict__), len(self.precision.__dict__)
 
+    def begin_batch(self, batch: Any, results: Any) -> None:
+        """Do what Lightning's ``on_batch_start`` does for the values that hooks log."""
+        self.connector._first_loop_iter = self.connector._first_loop_iter is None
+        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+
+    def end_batch(self, results: Any) -> None:
+        """Do what Lightning's ``on_batch_end`` does; there are ``results`` only if a hook has logged something."""
+        if results:
+            self.connector.on_batch_end()
+        else:
+            results.batch = results.batch_size = None
+
     def is_known(self) -> bool:
         """Whether strategy, precision, profiler and module are those of this package's runs, and none is modified."""
         return (
@@ -155,9 +167,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         progress.is_last_batch = data_fetcher.done
         batch = module.transfer_batch_to_device(batch, plan.device, 0)
         progress.increment_ready()
-        connector, results = plan.connector, self._results
-        connector._first_loop_iter = connector._first_loop_iter is None
-        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+        plan.begin_batch(batch, self._results)
         outputs = None
         if batch is not None:
             calls("on_train_batch_start", batch, batch_idx)
@@ -171,13 +181,10 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         calls("on_train_batch_end", outputs, batch, batch_idx)
         module.on_train_batch_end(outputs, batch, batch_idx)
-        if results:  # a hook has logged something
-            connector.on_batch_end()
-            progress.increment_completed()
-            connector.update_train_step_metrics()
-        else:
-            results.batch = results.batch_size = None
-            progress.increment_completed()
+        plan.end_batch(self._results)
+        progress.increment_completed()
+        if self._results:
+            plan.connector.update_train_step_metrics()
 
     def _optimize(self, plan: StepPlan, batch: Any, batch_idx: int) -> Any:
         """Run the optimization loop, one of those below or Lightning's."""

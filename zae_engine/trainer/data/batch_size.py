@@ -51,13 +51,6 @@ def checked_size(value: Any) -> Any:
     return value
 
 
-def log_bar(value: Any) -> Any:
-    """Return ``log_bar``; raise `ValueError` if it is another text than "always"."""
-    if isinstance(value, str) and value != "always":
-        raise ValueError(f'Unexpected log_bar {value!r}: accepted are True, False and "always".')
-    return value
-
-
 def _lengths(batch: Any) -> Iterator[int]:
     if isinstance(batch, (torch.Tensor, np.ndarray)):
         yield batch.shape[0] if batch.ndim else 1

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from .optim import result_name
+
 
 @dataclass(frozen=True)
 class Monitor:
@@ -48,8 +50,7 @@ class Monitor:
                 f"monitor={self.name!r} is no name of a result: these begin with train_, test_ or val_. Did you mean "
                 f"'test_{self.name}'?"
             )
-        if self.name.startswith("val_"):
-            object.__setattr__(self, "name", f"test_{self.name[4:]}")
+        object.__setattr__(self, "name", result_name(self.name))
 
     def __str__(self) -> str:
         return "the loss" if self.name is None else f"{self.name} ({self.mode})"

@@ -57,6 +57,11 @@ def set_optimizer_mode(optimizer: Any, mode: str) -> None:
         optimizer.train() if mode == "train" else optimizer.eval()
 
 
+def result_name(name: str) -> str:
+    """Return the name that a result of validation has among those of an epoch: ``test_loss`` for ``val_loss``."""
+    return f"test_{name[4:]}" if name.startswith("val_") else name
+
+
 def monitored_quantity(scheduler: Any, loss: Any, values: Mapping[str, Any]) -> Any:
     """Return what a ``ReduceLROnPlateau`` receives: the loss, or the value whose name is its attribute ``monitor``.
 
@@ -77,7 +82,7 @@ def monitored_quantity(scheduler: Any, loss: Any, values: Mapping[str, Any]) -> 
     name = getattr(scheduler, "monitor", None)
     if not isinstance(name, str) or loss is None:
         return loss
-    for key in (name, f"test_{name[4:]}" if name.startswith("val_") else name):
+    for key in (name, result_name(name)):
         if key in values:
             return values[key]
     raise ValueError(f"scheduler.monitor={name!r} is not among the results: {sorted(map(str, values))}.")

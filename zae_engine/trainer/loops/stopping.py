@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._protocol import TrainerProtocol
 from ..history import History
+from ..optim import result_name
 from ..utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _best(reason: StopReason, history: History) -> str:
     """Return the best value of the result that has stopped the run, with its epoch if the history has it."""
     if reason.best is None or reason.monitor is None or not math.isfinite(reason.best):
         return ""
-    name = f"test_{reason.monitor[4:]}" if reason.monitor.startswith("val_") else reason.monitor
+    name = result_name(reason.monitor)
     epochs = [row["epoch"] for row in history if name in row and math.isclose(row[name], reason.best, rel_tol=1e-6)]
     return f"; best {reason.best:.4f}" + (f" in epoch {epochs[-1]}" if epochs else "")
 

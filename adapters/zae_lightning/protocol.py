@@ -156,7 +156,10 @@ class SavingTrainer(Protocol):
     saved_loss: float | None
 
     def state_file(self, part: str) -> str:
-        """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``."""
+        """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``, once it is complete."""
+
+    def _zae_path(self, part: str) -> str:
+        """Return the path of a file, which may be incomplete."""
 
     def _zae_complete_state(self) -> None:
         """Save the callbacks' states again."""

@@ -17,6 +17,7 @@ from .logs.logger_connector import LoggerConnector
 from .monitor import LOSS, Monitor
 from .precision import Autocast
 from .utilities import rng
+from .utilities.background_jobs import BackgroundJobs
 from .utilities.interrupts import InterruptGuard
 
 
@@ -167,6 +168,8 @@ class ProcessState:
         Delays Ctrl-C while weights and logs are being updated.
     module_modes : ModuleModes or None
         The modes of the model's modules after the latest run with a Lightning part.
+    saves : BackgroundJobs
+        The saves that are written while training continues.
     """
 
     world: World | None = None
@@ -174,6 +177,7 @@ class ProcessState:
     lightning_run: Any = None
     interrupts: InterruptGuard = field(default_factory=InterruptGuard)
     module_modes: Any = None
+    saves: BackgroundJobs = field(default_factory=BackgroundJobs)
 
 
 @dataclass
@@ -206,6 +210,8 @@ class RunState:
         The data module that the loaders of the run come from.
     is_trial : bool
         Whether the run leaves no trace in loggers and files: with ``fast_dev_run``.
+    waits_for_saves : bool
+        Whether the run waits at its end for saves that are written in the background.
     """
 
     depth: int = 0
@@ -220,6 +226,7 @@ class RunState:
     modes: Modes | None = None
     data_module: Any = None
     is_trial: bool = False
+    waits_for_saves: bool = False
 
 
 @dataclass

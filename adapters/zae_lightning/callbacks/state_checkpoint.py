@@ -45,4 +45,5 @@ class StateCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return path and score for Lightning's checkpoints."""
-        return {"best_model_path": self.best_model_path, "best_model_score": self.best_model_score}
+        path = self._trainer._zae_path("model") if self._trainer.saved_loss is not None else ""
+        return {"best_model_path": path, "best_model_score": self.best_model_score}

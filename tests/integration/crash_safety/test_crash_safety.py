@@ -14,6 +14,9 @@ import textwrap
 import pytest
 import torch
 
+from zae_engine.trainer import Trainer
+from zae_engine.trainer.addons import StateManagerAddon
+
 from . import kill_during_save
 
 pytestmark = pytest.mark.timeout(400)  # a fixture runs many processes
@@ -77,7 +80,7 @@ def full_disk(limit):
 def test_a_full_disk_costs_a_warning_and_leaves_the_old_state_and_the_next_better_epoch_is_saved(tmp_path):
     trainer = kill_during_save.make(str(tmp_path))
     trainer.run(1, [torch.zeros(1)] * kill_during_save.STEPS)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before, saved_loss = {path.name: path.read_bytes() for path in tmp_path.iterdir()}, trainer.saved_loss
     soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     try:
         full_disk(10_000)
@@ -90,7 +93,7 @@ def test_a_full_disk_costs_a_warning_and_leaves_the_old_state_and_the_next_bette
         full_disk(soft)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert kill_during_save.epoch_of(trainer) == 2
-    assert trainer.saved_loss == 0.0
+    assert trainer.saved_loss == saved_loss
     trainer.run(1, [torch.zeros(1)] * kill_during_save.STEPS)
     other = kill_during_save.make(str(tmp_path))
     other.load_state()
@@ -98,14 +101,16 @@ def test_a_full_disk_costs_a_warning_and_leaves_the_old_state_and_the_next_bette
 
 
 def test_what_could_not_be_saved_is_made_up_for_by_the_next_epoch_that_beats_the_files(tmp_path):
-    class Losses(kill_during_save.Counting):
+    class Losses(kill_during_save.Falling):
         losses = iter([3.0, 1.0, 2.0, 2.5])
 
-        def check_better(self, cur_epoch, cur_loss):
-            return super(kill_during_save.Counting, self).check_better(cur_epoch, next(self.losses))
+        def train_step(self, batch):
+            loss = super().train_step(batch)["loss"]
+            return {"loss": loss - loss.detach() + next(self.losses)}
 
-    trainer = kill_during_save.make(str(tmp_path))
-    trainer.__class__ = Losses
+        check_better = Trainer.check_better
+
+    trainer = kill_during_save.make(str(tmp_path), Losses.add_on(StateManagerAddon))
     trainer.run(1, [torch.zeros(1)])
     soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     try:

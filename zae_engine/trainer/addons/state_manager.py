@@ -5,29 +5,22 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from .._protocol import TrainerProtocol
-from .._state import TrainerState
 from ..checkpoint.best import compared_value
 from ..checkpoint.loading import load
-from ..checkpoint.pruning import without_pruning
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
-from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
-from ..checkpoint.trainer_state import callback_states, trainer_state_dict
-from ..checkpoint.validated_weights import weights_to_continue
-from ..checkpoint.weights import WeightsFile, plain_state_dict
+from ..checkpoint.storage.writers import WriterIdentity
 from ..distributed.world import is_rank_zero
-from ..optim import has_modes, set_optimizer_mode
-from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
 from .compose import with_mixin
 from .core import AddOnBase, T
+from .state_saving import StateSavingMixin, as_trainer, warn_or_raise
 
 
 class StateManagerAddon(AddOnBase):
@@ -87,14 +80,8 @@ class StateManagerAddon(AddOnBase):
         return with_mixin(base_cls, StateManagerMixin, "TrainerWithStateManager")
 
 
-class StateManagerMixin:
+class StateManagerMixin(StateSavingMixin):
     """The part of a trainer that `StateManagerAddon` adds."""
-
-    model: Any
-    optimizer: Any
-    scheduler: Any
-    callbacks: Any
-    _zae_state: TrainerState
 
     def __init__(
         self,
@@ -124,40 +111,28 @@ class StateManagerMixin:
         os.makedirs(self._zae_folder, exist_ok=True)
         self._zae_state.config.callback_factories.append(_checkpoint_callback)
 
-    @property
-    def save_path(self) -> str:
-        """The folder for the files, as it was given."""
-        return self._zae_save_path
-
-    @save_path.setter
-    def save_path(self, path: str) -> None:
-        self._zae_save_path, self._zae_folder = path, os.path.abspath(path)
-
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
         """Compare as `Trainer.check_better` does, and save the state of a better epoch.
 
-        A full disk, or another error of the system, costs a warning: the run continues, the files stay unchanged, and
-        the next epoch that is better than the saved one is saved.
+        `run` writes the files while it trains the next epoch, unless a subclass overrides a method of saving. A full
+        disk, or another error of the system, costs a warning: the run continues, the files stay unchanged, and the next
+        epoch that is better than the saved one is saved.
         """
         parent: Any = super()
-        better, value = bool(parent.check_better(cur_epoch, cur_loss)), compared_value(_as_trainer(self), cur_loss)
+        better, value = bool(parent.check_better(cur_epoch, cur_loss)), compared_value(as_trainer(self), cur_loss)
         if (summary := self._zae_state.run.epoch_summary) is not None:
             summary.better = better
+        self._zae_state.process.saves.report()
         if (better or self._zae_is_overdue(value)) and not self._zae_state.run.is_trial:
-            saved_loss, self.saved_loss = self.saved_loss, float(value)
-            try:
-                self.save_state()
-                self._zae_save_status.has_failed, self._zae_save_status.saved_epoch = False, cur_epoch
-            except Exception as error:
-                self._zae_save_status.has_failed, self.saved_loss = True, saved_loss
-                if os_error_cause(error) is None:
-                    raise
-                warnings.warn(
-                    f"The state after epoch {cur_epoch + 1} could not be saved in {self.save_path!r} "
-                    f"({type(error).__name__}: {error}). Training goes on; the files there are those of the "
-                    f"save before.",
-                    stacklevel=2,
-                )
+            self._zae_state.process.saves.wait()
+            status, saved_loss, self.saved_loss = self._zae_save_status, self.saved_loss, float(value)
+
+            def on_failure(error: BaseException) -> None:
+                status.has_failed, status.saved_epoch, self.saved_loss = True, None, saved_loss
+                warn_or_raise(f"The state after epoch {cur_epoch + 1} could not be saved in {self.save_path!r}", error)
+
+            if self._zae_save(on_failure):
+                status.has_failed, status.saved_epoch = False, cur_epoch
         return better
 
     def _zae_is_overdue(self, value: float) -> bool:
@@ -166,138 +141,48 @@ class StateManagerMixin:
         saved = monitor.worst if self.saved_loss is None else self.saved_loss
         return self._zae_save_status.has_failed and monitor.is_better(value, saved)
 
-    def state_file(self, part: str) -> str:
-        """Return the path of the file of ``"model"``, ``"optimizer"`` or ``"scheduler"``.
-
-        During `save_state` this is the path of the new file.
-        """
-        return os.path.join(self._zae_save_status.staged or self._zae_folder, self._zae_file_names()[part])
-
-    def _zae_file_names(self) -> dict[str, str]:
-        return {
-            "model": f"model.{self.save_format}",
-            "optimizer": "optimizer.zae",
-            "scheduler": "scheduler.zae",
-        }
-
-    def save_state(self) -> None:
-        """Save model, optimizer and scheduler, as far as the trainer has them, and all else.
-
-        The files replace the old ones together: a process that is killed meanwhile leaves the old state or the new
-        one, complete. Of several processes, only rank 0 saves.
-
-        Raises
-        ------
-        OSError
-            If the system refuses, for instance because the disk is full, or if another trainer saves into the folder
-            at this moment or has saved there and is in a run. The files stay unchanged.
-        """
-        set_optimizer_mode(self.optimizer, "test")  # weights and state are those to evaluate
-        try:
-            if is_rank_zero(self._zae_state.process.world):
-                self._zae_save_state()
-        finally:
-            if self._zae_state.run.depth:
-                set_optimizer_mode(self.optimizer, _as_trainer(self).mode)
-
-    def _zae_save_state(self) -> None:
-        trainer = _as_trainer(self)
-        self._zae_weights_to_continue = None if has_modes(self.optimizer) else weights_to_continue(trainer)
-        rest = {
-            **trainer_state_dict(trainer),
-            "checkpoint": callback_states(trainer, self._zae_weights_to_continue),
-        }
-        saving, folder = self._zae_save_status, AtomicFolder(self._zae_folder)
-        with folder.saving(outdated=self._zae_file_names().values()) as staged:
-            check_other_writer(folder, self, self._zae_writer)
-            saving.staged = staged
-            try:
-                self.save_model(self.state_file("model"))
-                self.save_optimizer()
-                self.save_scheduler()
-            finally:
-                saving.staged = None
-            content = manifest.write_manifest(folder, staged, rest, self._zae_writer.note())
-        record_writer(folder, self)
-        self._zae_forget_stop()
-        self._zae_remove("latest")  # of a time before
-        in_epoch = self._zae_state.run.epoch_summary is not None
-        saving.to_complete = (self._zae_folder, content) if in_epoch else None
-        if saving.to_complete is None:
-            self._zae_weights_to_continue = None
-
     def _zae_save_before_stopping(self) -> None:
         """Save the current state: beside the best state, or in its place if there is none."""
+        self._zae_state.process.saves.wait()
         existing = AtomicFolder(self._zae_folder).names()
         is_beside = any(name in existing for name in (*self._zae_file_names().values(), "latest"))
-        if self._zae_save_into("stopped" if is_beside else "", "before stopping"):
-            self._zae_save_status.is_stopped = True
+        with self._zae_folder_beside("stopped" if is_beside else ""):
+            try:
+                os.makedirs(self._zae_folder, exist_ok=True)
+                self.save_state()
+            except Exception as error:
+                warn_or_raise(f"The state could not be saved in {self.save_path!r} before stopping", error)
+            else:
+                self._zae_save_status.is_stopped = True
 
     def _zae_save_latest(self, cur_epoch: int) -> None:
         """Save the state of an epoch that ends, if it is due and not that of a better epoch, which is saved already."""
         is_due = self.save_every is not None and (cur_epoch + 1) % self.save_every == 0
         if not is_due or self._zae_save_status.saved_epoch == cur_epoch or self._zae_state.run.is_trial:
             return
-        if self._zae_save_into("latest", f"after epoch {cur_epoch + 1}"):
-            self._zae_forget_stop()
+        with self._zae_folder_beside("latest"):
+            what = f"The state could not be saved in {self.save_path!r} after epoch {cur_epoch + 1}"
+            if not self._zae_save(partial(warn_or_raise, what)):
+                return
+        stopped = os.path.join(self._zae_folder, "stopped")
+        if is_rank_zero(self._zae_state.process.world) and os.path.isdir(stopped):
+            self._zae_state.process.saves.submit(partial(shutil.rmtree, stopped), partial(warn_or_raise, stopped))
+        self._zae_save_status.is_stopped = False
 
-    def _zae_save_into(self, name: str, when: str) -> bool:
-        """Save the current state into a folder beside the best state; return whether the system has let it."""
+    @contextmanager
+    def _zae_folder_beside(self, name: str) -> Iterator[None]:
+        """Save into a folder beside the best state within the block."""
         own = (self._zae_save_path, self._zae_folder)
         if name:
             self.save_path = os.path.join(self._zae_folder, name)
         try:
-            os.makedirs(self._zae_folder, exist_ok=True)
-            self.save_state()
-        except Exception as error:
-            if os_error_cause(error) is None:
-                raise
-            warnings.warn(
-                f"The state could not be saved in {self.save_path!r} {when} ({type(error).__name__}: "
-                f"{error}). The files there are those of the save before.",
-                stacklevel=3,
-            )
-            return False
+            yield
         finally:
             self._zae_save_path, self._zae_folder = own
-        return True
-
-    def _zae_remove(self, name: str) -> None:
-        if is_rank_zero(self._zae_state.process.world):
-            shutil.rmtree(os.path.join(self._zae_folder, name), ignore_errors=True)
-
-    def _zae_forget_stop(self) -> None:
-        """Remove the state of a stopped run: a later state exists, or the run is complete."""
-        self._zae_save_status.is_stopped = False
-        self._zae_remove("stopped")
 
     def _zae_run_is_complete(self) -> None:
         if self._zae_save_status.is_stopped:
             self._zae_forget_stop()
-
-    def _zae_complete_state(self) -> None:
-        """Save the callbacks' states again: some read an epoch after `check_better`."""
-        saved, self._zae_save_status.to_complete = self._zae_save_status.to_complete, None
-        current, self._zae_weights_to_continue = self._zae_weights_to_continue, None
-        if saved is not None and self.callbacks[1:]:
-            with suppress(OSError):  # the saved state is valid, except for these
-                manifest.complete(AtomicFolder(saved[0]), saved[1], callback_states(_as_trainer(self), current))
-
-    def save_model(self, filename: WeightsFile) -> None:
-        """Save the model's weights to a file or an open binary file, in the trainer's format."""
-        validated = None if has_modes(self.optimizer) else self._zae_state.run.validated_weights
-        state = without_pruning(dict(plain_state_dict(self.model))) if validated is None else validated
-        formats.write_model(filename, state, self.save_format)
-
-    def save_optimizer(self) -> None:
-        """Save the optimizer's state, if it has a ``state_dict``."""
-        if hasattr(self.optimizer, "state_dict"):
-            formats.write_zae(self.state_file("optimizer"), self.optimizer.state_dict())
-
-    def save_scheduler(self) -> None:
-        """Save the scheduler's state, if it has a ``state_dict``."""
-        if hasattr(self.scheduler, "state_dict"):
-            formats.write_zae(self.state_file("scheduler"), self.scheduler.state_dict())
 
     def load_state(self, missing_ok: bool = False) -> None:
         """Load model, optimizer and scheduler, as far as the trainer has them, and all else, onto its device.
@@ -325,12 +210,13 @@ class StateManagerMixin:
         """
         names = self._zae_file_names()
         names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
+        self._zae_state.process.saves.wait()
         stopped, latest = (AtomicFolder(os.path.join(self._zae_folder, name)) for name in ("stopped", "latest"))
         folder = next((found for found in (stopped, latest) if found.names()), AtomicFolder(self._zae_folder))
         if missing_ok and not any(name in folder.names() for name in (*names.values(), manifest.REST)):
             return
         saved = manifest.read(folder, names, self.save_format)
-        load(_as_trainer(self), saved.parts, saved.rest, saved.files)
+        load(as_trainer(self), saved.parts, saved.rest, saved.files)
         self._zae_save_status.is_stopped, self._zae_save_status.saved_epoch = folder is stopped, None
         self._zae_writer.has_loaded(folder)
 
@@ -342,12 +228,6 @@ class StateManagerMixin:
         inner.config = replace(inner.config, callback_factories=[_checkpoint_callback])
         own = [callback for callback in state["callbacks"] if not getattr(callback, "is_the_trainers", False)]
         return {**state, "_zae_state": inner, "callbacks": own}
-
-
-def _as_trainer(mixin: Any) -> TrainerProtocol:
-    """Return the trainer that a mixin is part of."""
-    trainer: TrainerProtocol = mixin
-    return trainer
 
 
 def _checkpoint_callback(trainer: Any) -> Any:

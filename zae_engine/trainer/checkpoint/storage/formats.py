@@ -6,7 +6,7 @@ import copy
 import os
 import pickle
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -39,17 +39,30 @@ def write_model(filename: str | os.PathLike[str] | BinaryIO, state: dict[str, An
         If the state contains other values than tensors, and the format is safetensors.
     """
     on_cpu = _to_cpu(state)
+    check_model(on_cpu, save_format)
     if save_format == "ckpt":
         _write(filename, lambda file: torch.save(on_cpu, file))
     else:
-        others = {key: type(value).__name__ for key, value in on_cpu.items() if not isinstance(value, torch.Tensor)}
-        if others:
-            raise TypeError(
-                f'save_format="safetensor" holds tensors only, but the model\'s state has {others}. Use "ckpt".'
-            )
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in on_cpu.items()}
         data = safetensors.torch.save(tensors)
         _write(filename, lambda file: file.write(data))
+
+
+def check_model(state: Mapping[str, Any], save_format: str) -> None:
+    """Raise a TypeError if the format cannot hold a model's state dictionary; see `write_model`."""
+    others = {key: type(value).__name__ for key, value in state.items() if not isinstance(value, torch.Tensor)}
+    if others and save_format != "ckpt":
+        raise TypeError(
+            f'save_format="safetensor" holds tensors only, but the model\'s state has {others}. Use "ckpt".'
+        )
+
+
+def fixed_copy(state: Any) -> Any:
+    """Return a copy of a state dictionary with its tensors on the CPU, which further training does not change.
+
+    Tensors that share memory share it in the copy too.
+    """
+    return copy.deepcopy(_to_cpu(state))
 
 
 def _write(filename: str | os.PathLike[str] | BinaryIO, write: Callable[[Any], Any]) -> None:
@@ -61,8 +74,8 @@ def _write(filename: str | os.PathLike[str] | BinaryIO, write: Callable[[Any], A
 
 def write_zae(filename: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write the state of an optimizer or scheduler as a pickle that 0.7.6 can read, with a seal at its end."""
-    data = pickle.dumps(_to_cpu(state))
-    atomic_write(filename, lambda file: write_sealed(file, lambda sealed: sealed.write(data)))
+    on_cpu = _to_cpu(state)
+    atomic_write(filename, lambda file: write_sealed(file, lambda sealed: pickle.dump(on_cpu, sealed)))
 
 
 def read_zae(filename: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,8 @@ class SaveStatus:
         Whether the latest save after a better epoch failed.
     is_stopped : bool
         Whether SIGTERM stopped the run that wrote the loaded state, or stops this run.
-    to_complete : tuple of (str, dict), or None
-        The folder and the content of the ``trainer.zae`` that `complete` extends at the end of the epoch.
+    to_complete : callable or None
+        Rewrites ``trainer.zae`` with the states of the callbacks at the end of the epoch; see `complete`.
     saved_epoch : int or None
         The epoch whose state was saved last as that of a better epoch.
     """
@@ -67,8 +67,12 @@ class SaveStatus:
     staged: str | None = None
     has_failed: bool = False
     is_stopped: bool = False
-    to_complete: tuple[str, dict[str, Any]] | None = None
+    to_complete: Callable[[Mapping[str, Any]], None] | None = None
     saved_epoch: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to the current epoch."""
+        return {**vars(self), "staged": None, "to_complete": None}
 
 
 def write_manifest(

@@ -88,7 +88,8 @@ def test_an_editable_installation_of_ours_in_place_of_upstream_and_back(fresh, u
 
 
 def test_the_recipe_of_the_porting_page_ports_an_example_of_upstream(fresh, upstream):
-    [recipe] = re.findall(r"```bash\n([^`]*zae_engine.legacy install[^`]*)```", (ROOT / "docs" / "porting" / "index.md").read_text())
+    page = (ROOT / "docs" / "porting" / "index.md").read_text()
+    [recipe] = re.findall(r"```bash\n([^`]*zae_engine.legacy install[^`]*)```", page)
     lines = [line.split("#")[0].split() for line in recipe.splitlines()]
     assert len(lines) <= 5
     environment = fresh()

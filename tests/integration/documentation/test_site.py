@@ -101,6 +101,14 @@ def test_the_messages_of_the_troubleshooting_page_are_those_of_the_package():
     assert [message for message in messages if message not in text] == []
 
 
+def test_the_errors_from_a_to_z_are_those_of_the_troubleshooting_page():
+    messages = re.findall(r"^### (.*)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^- \[(.*)\]\(\.\./troubleshooting\.md#", (DOCS / "reference" / "errors.md").read_text(), re.MULTILINE
+    )
+    assert listed == sorted(messages, key=str.lower)
+
+
 def test_broken_links_are_found(tmp_path):
     (tmp_path / "one.html").write_text(
         '<a id="here"></a><a href="two.html#there">a</a><a href="#here">b</a><a href="https://example.org/x">c</a>'

@@ -109,6 +109,10 @@ def test_the_errors_from_a_to_z_are_those_of_the_troubleshooting_page():
     assert listed == sorted(messages, key=str.lower)
 
 
+def test_every_link_has_a_text_so_that_the_pages_can_be_read_as_files():
+    assert [name_of(page) for page in DOCS.rglob("*.md") if re.search(r"(?<!!)\[\]\(", page.read_text())] == []
+
+
 def test_broken_links_are_found(tmp_path):
     (tmp_path / "one.html").write_text(
         '<a id="here"></a><a href="two.html#there">a</a><a href="#here">b</a><a href="https://example.org/x">c</a>'

@@ -89,7 +89,7 @@ def test_a_readme_is_short():
 
 
 def test_the_korean_readme_has_the_same_code_headings_tables_and_links():
-    english, korean = (outline((ROOT / name).read_text()) for name in READMES)
+    english, korean = (outline((ROOT / name).read_text().replace("docs/ko/", "docs/")) for name in READMES)
     english.links.remove("README.ko.md")
     korean.links.remove("README.md")
     assert korean == english

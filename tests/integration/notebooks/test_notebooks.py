@@ -31,6 +31,14 @@ def test_the_tutorials_of_the_site_list_each_of_them():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_links_lead_somewhere(path):
+    book = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    for link in re.findall(r"\]\(((?!http)[^)#]+)", text):
+        assert (EXAMPLES / link).exists(), link
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom_and_shows_as_many_pictures(path, tmp_path):
     book = nbformat.read(path, as_version=4)
     n_pictures = len(pictures_of(book))

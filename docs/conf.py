@@ -50,6 +50,8 @@ myst_enable_extensions = ["colon_fence", "attrs_inline", "substitution"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # included sections of other files begin at their own level
 
+smartquotes = False  # headings that are messages are found by their own quotes
+
 default_role = "py:obj"
 autodoc_typehints = "none"  # the docstrings have the types, in the words of a reader
 autodoc_member_order = "bysource"

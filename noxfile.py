@@ -111,11 +111,12 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site into build/docs and check its links; ``-- --serve`` shows it, until Ctrl-C."""
+    """Build the documentation site into build/docs, check its links and its search; ``-- --serve`` shows it."""
     prepare(session, "docs", extras="[notebook]")
     site = "build/docs"
     python(session, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", "build/doctrees", "docs", site)
     python(session, "docs/check_links.py", site)
+    python(session, "docs/check_search.py", site)
     if "--serve" in session.posargs:
         python(session, "-m", "http.server", "--bind", "127.0.0.1", "--directory", site)
 

@@ -44,10 +44,22 @@ class StateManagerAddon(AddOnBase):
         The number of epochs after which the latest state is saved too, into the folder ``latest`` beside the files of
         the best one; None, the default, for never.
 
-    Three files have the names and formats of zae-engine 0.7.6, so that each version reads the files of the other:
-    ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae`` (pickles). A fourth,
-    ``trainer.zae``, holds all else that exact resume needs. All four replace the previous ones together. A part that
-    the trainer does not have, such as a scheduler, or that has no ``state_dict``, is not written.
+    The folder has these files. All replace the previous ones together; the first three have the names and formats of
+    zae-engine 0.7.6, so that each version reads the files of the other. A part that the trainer does not have, such as
+    a scheduler, or that has no ``state_dict``, is not written.
+
+    ``model.ckpt`` or ``model.safetensor``
+        The model's weights, by `torch.save` or safetensors.
+    ``optimizer.zae``, ``scheduler.zae``
+        Their states, as pickles.
+    ``trainer.zae``
+        All else that exact resume needs: progress, best weights, history, random states, scaler, callbacks.
+    ``latest/``
+        The same files of the latest epoch, with ``save_every``, if it is not the best one.
+    ``stopped/``
+        The same files of the moment of a SIGTERM, until a run has continued.
+    ``.saving/``, ``.saved/``
+        The new files while a save replaces the old ones.
 
     Each trainer needs a folder of its own. If another trainer saves into the folder at the same moment, or has saved
     there and is in a run in this process, a save is refused. If a save replaces the state of another trainer that
@@ -64,16 +76,21 @@ class StateManagerAddon(AddOnBase):
 
     Examples
     --------
+    >>> import os, tempfile, torch
     >>> from zae_engine.trainer import Trainer
     >>> from zae_engine.trainer.addons import StateManagerAddon
-    >>> MyTrainer = Trainer.add_on(StateManagerAddon)
-    >>> trainer = MyTrainer(
-    ...     model=my_model,
-    ...     device='cuda',
-    ...     optimizer=my_optimizer,
-    ...     scheduler=my_scheduler,
-    ...     save_path='./checkpoints'
-    ... )  # doctest: +SKIP
+    >>> class MyTrainer(Trainer.add_on(StateManagerAddon)):
+    ...     def train_step(self, batch):
+    ...         x, y = batch
+    ...         return {"loss": torch.nn.functional.mse_loss(self.model(x), y)}
+    ...     test_step = train_step
+    >>> model, folder = torch.nn.Linear(3, 1), tempfile.TemporaryDirectory()
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> trainer = MyTrainer(model, "cpu", "train", optimizer, log_bar=False, save_path=folder.name)
+    >>> trainer.run(1, [(torch.ones(4, 3), torch.zeros(4, 1))])  # the first epoch is better than none, and is saved
+    >>> sorted(os.listdir(folder.name))
+    ['model.ckpt', 'optimizer.zae', 'trainer.zae']
+    >>> trainer.load_state()  # or in a new process
     """
 
     def __init__(self, save_path: str, save_format: str = "ckpt", save_every: int | None = None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, overload
 
 from .history import History
 from .plotting import integer_ticks, new_figure, quantities, selected, to_number
@@ -13,12 +13,40 @@ from .utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 _STYLES = {"train": "--", "test": "-"}
 
 
+class HasLosses(Protocol):
+    """A trainer for type checkers; a subclass may use the name ``history`` for something else."""
+
+    @property
+    def get_loss_history(self) -> Callable[..., list[Any]]:
+        """The method that returns the loss of every step."""
+
+
+Run = Union[HasLosses, History, str, "os.PathLike[str]"]
+
+
+@overload
 def compare(
-    runs: Mapping[str, Any],
+    runs: Mapping[str, Run],
+    keys: str | Sequence[str] | None = None,
+    *,
+    table: Literal[False] = False,
+    title: str | None = None,
+) -> Figure: ...
+@overload
+def compare(
+    runs: Mapping[str, Run],
+    keys: str | Sequence[str] | None = None,
+    *,
+    table: Literal[True],
+    title: str | None = None,
+) -> DataFrame: ...
+def compare(
+    runs: Mapping[str, Run],
     keys: str | Sequence[str] | None = None,
     *,
     table: bool = False,

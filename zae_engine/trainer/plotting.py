@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .utilities.import_guard import guarded_import
+from .utilities.modes import Mode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ class HistoryLike(Protocol):
     """The attributes of a history that a plot reads; `zae_engine.trainer.history.History` implements it."""
 
     @property
-    def losses(self) -> Mapping[str, Any]:
+    def losses(self) -> Mapping[Mode, Any]:
         """The losses of all steps, by mode."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -34,7 +35,7 @@ class HistoryLike(Protocol):
     def keys(self) -> Iterable[str]:
         """Return the names in the records."""
 
-    def steps(self, mode: str = "train") -> Sequence[float]:
+    def steps(self, mode: Mode = "train") -> Sequence[float]:
         """Return the loss of every step."""
 
 

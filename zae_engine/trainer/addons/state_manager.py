@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._protocol import TrainerProtocol
 from .._state import TrainerState
@@ -28,6 +28,9 @@ from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
 from .compose import with_mixin
 from .core import AddOnBase, T
+
+if TYPE_CHECKING:
+    from zae_lightning.kinds import Callback
 
 
 class StateManagerAddon(AddOnBase):
@@ -90,17 +93,18 @@ class StateManagerAddon(AddOnBase):
 class StateManagerMixin:
     """The part of a trainer that `StateManagerAddon` adds."""
 
+    _zae_add_on = "StateManagerAddon"
     model: Any
     optimizer: Any
     scheduler: Any
-    callbacks: Any
+    callbacks: list[Callback]
     _zae_state: TrainerState
 
     def __init__(
         self,
         *args: Any,
-        save_path: str | None = None,
-        save_format: str = "ckpt",
+        save_path: str | os.PathLike[str] | None = None,
+        save_format: Literal["ckpt", "safetensor"] = "ckpt",
         save_every: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -114,7 +118,7 @@ class StateManagerMixin:
         if save_every is not None and (type(save_every) is not int or save_every < 1):
             raise ValueError(f"save_every={save_every!r} is no number of epochs: give 1 or more, or None for never.")
         self.save_path = save_path
-        self.save_format = save_format
+        self.save_format: Literal["ckpt", "safetensor"] = save_format
         self.save_every = save_every
         self.saved_loss: float | None = None
         self._zae_weights_to_continue: Mapping[str, Any] | None = None
@@ -125,12 +129,12 @@ class StateManagerMixin:
         self._zae_state.config.callback_factories.append(_checkpoint_callback)
 
     @property
-    def save_path(self) -> str:
+    def save_path(self) -> str | os.PathLike[str]:
         """The folder for the files, as it was given."""
         return self._zae_save_path
 
     @save_path.setter
-    def save_path(self, path: str) -> None:
+    def save_path(self, path: str | os.PathLike[str]) -> None:
         self._zae_save_path, self._zae_folder = path, os.path.abspath(path)
 
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:

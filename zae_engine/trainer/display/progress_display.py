@@ -10,6 +10,7 @@ from typing import Any
 from .._protocol import TrainerProtocol
 from ..distributed.world import is_rank_zero
 from ..logs.epoch_log import log_of
+from ..logs.epoch_results import means_of
 from ..logs.reductions import RunningMeans
 from ..optim import learning_rate
 from ..overrides import is_overridden
@@ -19,6 +20,14 @@ from .screens import NullScreen, Screen, screen_here
 REFRESH_SECONDS = 0.1
 PLOTTING_SHARE = 4.0
 """The pause until the curves are drawn again, as a multiple of the time that drawing them took."""
+
+
+def bar_values(trainer: TrainerProtocol, cur_batch: int, num_batch: int) -> dict[str, str]:
+    """Return the values of `Trainer.print_log`."""
+    log = {"Batch": f"{cur_batch}/{num_batch}"}
+    if (lr := learning_rate(trainer.optimizer)) is not None:
+        log["LR"] = f"{lr:.3e}"
+    return {**log, **{key: f"{value:.6f}" for key, value in means_of(log_of(trainer)).items()}}
 
 
 class ProgressDisplay:

@@ -73,7 +73,7 @@ class BatchHooks(ModeHooks):
         self.results: dict[str, float] = {}
         self.loader_results = LoaderResults()
         self._outer_display = trainer._zae_state.run.display  # of the run that contains this epoch
-        self._outer_mode: str | None = None  # of a trainer within an ``L.Trainer`` of the user's own
+        self._outer_mode: Any = None  # of a trainer within an ``L.Trainer`` of the user's own
         self._guards_interrupts = True
         given = trainer._zae_state.config.trainer_kwargs
         self._has_bar, self._is_trial = has_progress_bar(trainer.callbacks, given), bool(given.get("fast_dev_run"))
@@ -353,7 +353,7 @@ class BatchHooks(ModeHooks):
         self._contexts.enter_context(self._gradient_averaging())
         return self
 
-    def enter_external_trainer(self, mode: str, has_bar: bool = False, is_trial: bool = False) -> None:
+    def enter_external_trainer(self, mode: Any, has_bar: bool = False, is_trial: bool = False) -> None:
         """Begin, in an ``L.Trainer`` of the user's own that runs in this mode; `__exit__` restores the mode."""
         self._has_bar, self._is_trial = has_bar, is_trial
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader

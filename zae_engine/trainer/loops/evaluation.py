@@ -17,6 +17,7 @@ from ..data.batches import batches_of, join_outputs
 from ..data.devices import map_tensors
 from ..logs.epoch_log import resume, suspend
 from ..logs.value_buffer import on_cpu
+from ..utilities.modes import Mode
 from ..utilities.rng import random_state, set_random_state
 from .multi_process import joined_process_group, should_launch
 from .phase import metrics_of, results_of
@@ -85,7 +86,7 @@ def outputs_of(trainer: TrainerProtocol) -> list[Any]:
 
 
 @contextmanager
-def _mode(trainer: TrainerProtocol, mode: str) -> Iterator[None]:
+def _mode(trainer: TrainerProtocol, mode: Mode) -> Iterator[None]:
     before = trainer.mode
     trainer.toggle(mode)
     try:

@@ -460,10 +460,11 @@ class Trainer(ABC):
 
         Parameters
         ----------
-        data : iterable of batches, Dataset, torch.Tensor, numpy.ndarray, or one batch
-            A tensor and an array hold a sample in each row. A tuple and a dict are one batch.
+        data : iterable of batches, Dataset, torch.Tensor, numpy.ndarray, pandas.DataFrame, or one batch
+            A tensor, an array and a table hold a sample in each row; arrays and tables of floats get the precision of
+            the weights. A tuple and a dict are one batch.
         batch_size : int, optional
-            The rows of a batch, where the data are a dataset, a tensor or an array; by default that of the latest run's
+            The rows of a batch, where the data are no batches yet; by default that of the latest run's
             loader, or 256.
         weights : {"best"}, optional
             ``"best"`` predicts with the best weights of the buffer; the present weights are restored.

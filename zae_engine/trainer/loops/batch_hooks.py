@@ -32,7 +32,7 @@ from .lightning_parts import has_lightning_parts
 from .loggers import log_hyperparams, save_loggers
 from .mode_hooks import ModeHooks
 from .phase import Phase
-from .prediction import predict_input
+from .prediction import predict_batch
 from .step_notes import note_batch
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class BatchHooks(ModeHooks):
 
     def predict_forward(self, batch: Any) -> Any:
         """Run ``predict_step`` on a batch of the loader, in the modes that Lightning has set."""
-        return self.trainer.predict_step(predict_input(self.trainer, batch))
+        return predict_batch(self.trainer, batch)
 
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""

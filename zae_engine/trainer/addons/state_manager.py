@@ -18,6 +18,7 @@ from ..checkpoint.loading import load
 from ..checkpoint.pruning import without_pruning
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
+from ..checkpoint.storage.latest import earlier_saves, latest_state
 from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
 from ..checkpoint.validated_weights import weights_to_continue
@@ -221,7 +222,7 @@ class StateManagerMixin:
                 self.save_scheduler()
             finally:
                 saving.staged = None
-            content = manifest.write_manifest(folder, staged, rest, self._zae_writer.note())
+            content = manifest.write_manifest(folder, staged, rest, {**self._zae_writer.note(), **saving.note})
         record_writer(folder, self)
         self._zae_forget_stop()
         self._zae_remove("latest")  # of a time before
@@ -249,6 +250,7 @@ class StateManagerMixin:
         """Save the current state into a folder beside the best state; return whether the system has let it."""
         own = (self._zae_save_path, self._zae_folder)
         if name:
+            self._zae_save_status.note = {"later_than": earlier_saves(self._zae_folder, name)}
             self.save_path = os.path.join(self._zae_folder, name)
         try:
             os.makedirs(self._zae_folder, exist_ok=True)
@@ -264,6 +266,7 @@ class StateManagerMixin:
             return False
         finally:
             self._zae_save_path, self._zae_folder = own
+            self._zae_save_status.note = {}
         return True
 
     def _zae_remove(self, name: str) -> None:
@@ -329,13 +332,13 @@ class StateManagerMixin:
         """
         names = self._zae_file_names()
         names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
-        stopped, latest = (AtomicFolder(os.path.join(self._zae_folder, name)) for name in ("stopped", "latest"))
-        folder = next((found for found in (stopped, latest) if found.names()), AtomicFolder(self._zae_folder))
+        folder = latest_state(self._zae_folder)
         if missing_ok and not any(name in folder.names() for name in (*names.values(), manifest.REST)):
             return
         saved = manifest.read(folder, names, self.save_format)
         load(_as_trainer(self), saved.parts, saved.rest, saved.files)
-        self._zae_save_status.is_stopped, self._zae_save_status.saved_epoch = folder is stopped, None
+        self._zae_save_status.is_stopped = folder.path == os.path.join(self._zae_folder, "stopped")
+        self._zae_save_status.saved_epoch = None
         self._zae_writer.has_loaded(folder)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -302,7 +302,7 @@ class BatchHooks(ModeHooks):
         trainer, state = self.trainer, self.trainer._zae_state
         if batch is not None:
             trainer._data_count(initial=trainer.batch_size is None)
-        self.display.batch_done()
+        self.display.batch_done(is_empty=batch is None)
         if state.records.pending_restore is not None and trainer.mode == "train":
             state.records.pending_restore = None  # the run has taken up all of it
         if is_step and state.run.sigterm is not None:

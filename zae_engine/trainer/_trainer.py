@@ -648,7 +648,7 @@ class Trainer(ABC):
         ax : matplotlib.axes.Axes, or list of these, optional
             The axes, one for each key; by default those of a new figure.
         label, title : str, optional
-            The name of the run in the legend, and the title of a new figure.
+            The name of the run in the legend, and the title of a new figure, or of the first of the axes given.
 
         Returns
         -------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, overload
 
 from .history import History
-from .plotting import integer_ticks, new_figure, quantities, selected, to_number
+from .plotting import integer_ticks, new_figure, quantities, say_nothing_to_plot, selected, to_number
 from .utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def compare(
     keys: str | Sequence[str] | None = None,
     *,
     table: Literal[True],
-    title: str | None = None,
 ) -> DataFrame: ...
 def compare(
     runs: Mapping[str, Run],
@@ -77,6 +76,8 @@ def compare(
         If the runs are no mapping of such objects.
     KeyError
         If no run has a quantity of that name.
+    ValueError
+        If a title is given for a table, which has none.
     ModuleNotFoundError
         If matplotlib, or pandas for the table, is not installed.
 
@@ -90,6 +91,8 @@ def compare(
     >>> compare({"lr 0.01": slow, "lr 0.1": fast}, table=True)["test_loss"].to_dict()
     {'lr 0.01': 1.0, 'lr 0.1': 0.3333333333333333}
     """
+    if table and title is not None:
+        raise ValueError(f"title={title!r} is the title of a figure, but table=True asks for a table: leave one out.")
     histories = _histories(runs)
     chosen = _chosen(histories, keys)
     return _table(histories, chosen) if table else _figure(histories, chosen, title)
@@ -124,7 +127,7 @@ def _chosen(histories: Mapping[str, History], keys: str | Sequence[str] | None) 
 def _figure(histories: Mapping[str, History], keys: Sequence[str], title: str | None) -> Figure:
     figure, axes = new_figure([3.0] * max(len(keys), 1))
     if not keys:
-        axes[0].text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axes[0].transAxes)
+        say_nothing_to_plot(axes[0])
     names = list(histories)
     colours = _colours(len(names))
     modes = set()

@@ -297,7 +297,7 @@ class History(Sequence[Record]):
         label : str, optional
             The name of the run in the legend; the run then has one colour, and training is dashed.
         title : str, optional
-            The title of a new figure.
+            The title of a new figure, or of the first of the axes that are given.
 
         Returns
         -------

@@ -104,9 +104,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly."""
+    """Check types, strictly: those of the packages with mypy, those of typed usage with mypy and pyright."""
     prepare(session, "types")
     python(session, "-m", "mypy")
+    python(session, "tests/unit/typing/check.py")
 
 
 @nox.session

@@ -37,11 +37,11 @@ class RunDisplay(Protocol):
     def resume(self, paused: Any) -> None:
         """Continue a paused phase."""
 
-    def batch_done(self) -> None:
-        """Count a batch."""
+    def batch_done(self, is_empty: bool = False) -> None:
+        """Count a batch; ``is_empty`` says that it is ``None``, which runs no step."""
 
     def has_no_batches(self) -> bool:
-        """Whether the phase has no batches, and no phase of this mode had any."""
+        """Whether the phase has no batches other than ``None``, and no phase of this mode had any."""
 
     def position(self) -> str:
         """Return the epoch and the batch, in words."""

@@ -64,6 +64,7 @@ class MultiGPUAddon(AddOnBase):
 class MultiGPUMixin:
     """The part of a trainer that `MultiGPUAddon` adds."""
 
+    _zae_add_on = "MultiGPUAddon"
     _zae_is_distributed = True
 
     def __init__(self, *args: Any, init_method: str | None = None, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._protocol import TrainerProtocol
 from .._state import TrainerState
@@ -18,6 +18,7 @@ from ..checkpoint.loading import load
 from ..checkpoint.pruning import without_pruning
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
+from ..checkpoint.storage.latest import earlier_saves, latest_state
 from ..checkpoint.storage.writers import WriterIdentity, check_other_writer, record_writer
 from ..checkpoint.trainer_state import callback_states, trainer_state_dict
 from ..checkpoint.validated_weights import weights_to_continue
@@ -28,6 +29,9 @@ from ..utilities.atomic_io import os_error_cause
 from ..utilities.import_guard import guarded_import
 from .compose import with_mixin
 from .core import AddOnBase, T
+
+if TYPE_CHECKING:
+    from zae_lightning.kinds import Callback
 
 
 class StateManagerAddon(AddOnBase):
@@ -107,17 +111,18 @@ class StateManagerAddon(AddOnBase):
 class StateManagerMixin:
     """The part of a trainer that `StateManagerAddon` adds."""
 
+    _zae_add_on = "StateManagerAddon"
     model: Any
     optimizer: Any
     scheduler: Any
-    callbacks: Any
+    callbacks: list[Callback]
     _zae_state: TrainerState
 
     def __init__(
         self,
         *args: Any,
-        save_path: str | None = None,
-        save_format: str = "ckpt",
+        save_path: str | os.PathLike[str] | None = None,
+        save_format: Literal["ckpt", "safetensor"] = "ckpt",
         save_every: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -131,7 +136,7 @@ class StateManagerMixin:
         if save_every is not None and (type(save_every) is not int or save_every < 1):
             raise ValueError(f"save_every={save_every!r} is no number of epochs: give 1 or more, or None for never.")
         self.save_path = save_path
-        self.save_format = save_format
+        self.save_format: Literal["ckpt", "safetensor"] = save_format
         self.save_every = save_every
         self.saved_loss: float | None = None
         self._zae_weights_to_continue: Mapping[str, Any] | None = None
@@ -142,12 +147,12 @@ class StateManagerMixin:
         self._zae_state.config.callback_factories.append(_checkpoint_callback)
 
     @property
-    def save_path(self) -> str:
+    def save_path(self) -> str | os.PathLike[str]:
         """The folder for the files, as it was given."""
         return self._zae_save_path
 
     @save_path.setter
-    def save_path(self, path: str) -> None:
+    def save_path(self, path: str | os.PathLike[str]) -> None:
         self._zae_save_path, self._zae_folder = path, os.path.abspath(path)
 
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
@@ -234,7 +239,7 @@ class StateManagerMixin:
                 self.save_scheduler()
             finally:
                 saving.staged = None
-            content = manifest.write_manifest(folder, staged, rest, self._zae_writer.note())
+            content = manifest.write_manifest(folder, staged, rest, {**self._zae_writer.note(), **saving.note})
         record_writer(folder, self)
         self._zae_forget_stop()
         self._zae_remove("latest")  # of a time before
@@ -262,6 +267,7 @@ class StateManagerMixin:
         """Save the current state into a folder beside the best state; return whether the system has let it."""
         own = (self._zae_save_path, self._zae_folder)
         if name:
+            self._zae_save_status.note = {"later_than": earlier_saves(self._zae_folder, name)}
             self.save_path = os.path.join(self._zae_folder, name)
         try:
             os.makedirs(self._zae_folder, exist_ok=True)
@@ -277,6 +283,7 @@ class StateManagerMixin:
             return False
         finally:
             self._zae_save_path, self._zae_folder = own
+            self._zae_save_status.note = {}
         return True
 
     def _zae_remove(self, name: str) -> None:
@@ -342,13 +349,13 @@ class StateManagerMixin:
         """
         names = self._zae_file_names()
         names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
-        stopped, latest = (AtomicFolder(os.path.join(self._zae_folder, name)) for name in ("stopped", "latest"))
-        folder = next((found for found in (stopped, latest) if found.names()), AtomicFolder(self._zae_folder))
+        folder = latest_state(self._zae_folder)
         if missing_ok and not any(name in folder.names() for name in (*names.values(), manifest.REST)):
             return
         saved = manifest.read(folder, names, self.save_format)
         load(_as_trainer(self), saved.parts, saved.rest, saved.files)
-        self._zae_save_status.is_stopped, self._zae_save_status.saved_epoch = folder is stopped, None
+        self._zae_save_status.is_stopped = folder.path == os.path.join(self._zae_folder, "stopped")
+        self._zae_save_status.saved_epoch = None
         self._zae_writer.has_loaded(folder)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -62,6 +62,8 @@ class SaveStatus:
         The folder and the content of the ``trainer.zae`` that `complete` extends at the end of the epoch.
     saved_epoch : int or None
         The epoch whose state was saved last as that of a better epoch.
+    note : dict of str to object
+        What the note of the current save holds beside its writer; see `zae_engine.trainer.checkpoint.storage.latest`.
     """
 
     staged: str | None = None
@@ -69,6 +71,7 @@ class SaveStatus:
     is_stopped: bool = False
     to_complete: tuple[str, dict[str, Any]] | None = None
     saved_epoch: int | None = None
+    note: dict[str, Any] = field(default_factory=dict)
 
 
 def write_manifest(

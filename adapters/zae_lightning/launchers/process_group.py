@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ..protocol import TrainerProtocol, World
+from .rendezvous import shares_store_of_agent, store_of_attempt
 
 
 class ProcessEnvironment(ClusterEnvironment):
@@ -88,9 +89,11 @@ def connect(
     if world.launcher == "slurm" and store_address is None and init_method is None:
         environment = SLURMEnvironment()  # it resolves the name of the first node, and derives a port from the job
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
-    store = None
+    store: dist.Store | None = None
     if store_address is not None:
         store = dist.TCPStore(*store_address, is_master=False)  # type: ignore[attr-defined]
+    elif world.launcher == "torchrun" and init_method is None and shares_store_of_agent():
+        store = store_of_attempt(world)
     dist.init_process_group(
         dist.get_default_backend_for_device(device),
         init_method=init_method,

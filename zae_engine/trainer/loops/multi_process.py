@@ -79,6 +79,37 @@ def select_device(trainer: TrainerProtocol) -> None:
         torch.cuda.set_device(trainer.device[world.local_rank])
 
 
+def connect_ranks(trainer: TrainerProtocol) -> None:
+    """Connect this process with the other ranks, unless it is connected, or is a single process.
+
+    `Trainer.run` calls this before it handles SIGTERM. A rank that waits here for another one ends at the signal.
+
+    Raises
+    ------
+    RuntimeError
+        If the ranks of a launcher have loaded different states.
+    """
+    world = trainer._zae_state.process.world
+    if world is None:
+        return
+    if not dist.is_initialized():
+        with guarded_import("zae_lightning"):
+            from zae_lightning import connect
+
+        connect(trainer)
+    records = trainer._zae_state.records
+    if world.launcher != "trainer" and not records.is_synchronised:
+        epochs = world.gather_ints(int(trainer.progress_checker.get_epoch()))
+        if len(set(epochs)) > 1:
+            raise RuntimeError(
+                f"The processes are to begin with different epochs (of ranks 0, 1, ...: {epochs}), so they have loaded "
+                f"different states. Load the same state in all of them, from a folder that all nodes can read."
+            )
+        for tensor in [*TrainableParameters(trainer)(), *buffers(trainer)]:  # each process has made its own
+            dist.broadcast(tensor.data, src=0)
+        records.is_synchronised = True
+
+
 @contextmanager
 def joined_process_group(trainer: TrainerProtocol, *loaders: Any) -> Iterator[tuple[Any, ...]]:
     """Connect this process with the other ranks, and yield its share of each loader.
@@ -96,16 +127,7 @@ def joined_process_group(trainer: TrainerProtocol, *loaders: Any) -> Iterator[tu
     if world is None:
         yield loaders
         return
-    if not dist.is_initialized():
-        with guarded_import("zae_lightning"):
-            from zae_lightning import connect
-
-        connect(trainer)
-    records = trainer._zae_state.records
-    if world.launcher != "trainer" and not records.is_synchronised:
-        records.is_synchronised = True
-        for tensor in [*TrainableParameters(trainer)(), *buffers(trainer)]:  # each process has made its own
-            dist.broadcast(tensor.data, src=0)
+    connect_ranks(trainer)
     yield shard_loaders(trainer, world, *loaders)
 
 

@@ -1,0 +1,118 @@
+"""Kills of processes that torchrun restarts, at random moments of a training.
+
+``python -m tests.integration.distributed.kill_under_torchrun [how many]`` starts as many trainings of two processes with
+``--max-restarts=3``, ends up to three of their processes, by turns with SIGKILL and SIGTERM, and prints how the trainings
+ended. Each must end with all of its epochs, in at most four attempts, and leave no process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SCRIPT = Path(__file__).with_name("elastic_script.py")
+SECONDS = 240.0
+EPOCHS = 40
+
+
+def start(folder: Path, *arguments: str, torchrun: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start torchrun with `elastic_script` and its arguments; the output goes to a file in the folder."""
+    command = [sys.executable, "-m", "torch.distributed.run", *torchrun, str(SCRIPT), str(folder), *arguments]
+    number = len(list(folder.glob("output*.txt")))
+    with open(folder / f"output{number}.txt", "w", encoding="utf-8") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, text=True, start_new_session=True)
+
+
+def workers(agent: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that an agent has started for its ranks."""
+    try:
+        return [child for child in agent.children() if str(SCRIPT) in child.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return what each rank of the last attempt has written."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank*.json")}
+
+
+def end(agent: subprocess.Popen[str], seconds: float = SECONDS) -> tuple[int | None, int]:
+    """Wait for an agent; return its exit code, None after so many seconds, and how many processes are left."""
+    family = [psutil.Process(agent.pid), *psutil.Process(agent.pid).children(recursive=True)]
+    code: int | None
+    try:
+        code = agent.wait(seconds)
+    except subprocess.TimeoutExpired:
+        code = None
+    family = [process for process in family if code is not None or process.pid == agent.pid]
+    _, left = psutil.wait_procs(family, timeout=5)
+    if code is None:
+        for process in psutil.Process(agent.pid).children(recursive=True):
+            process.kill()
+        agent.kill()
+        agent.wait()
+    return code, len(left) if code is not None else 0
+
+
+def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[str, float]:
+    """Train once, end a process at each moment, in seconds after the attempt's start, and return how it ended."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        begin = time.monotonic()
+        agent = start(folder, "--epochs", str(EPOCHS), "--pause", "0.01", torchrun=["--nproc-per-node=2", "--max-restarts=3"])
+        past: set[int] = set()
+        for moment in moments:
+            while agent.poll() is None and not (found := [p for p in workers(psutil.Process(agent.pid)) if p.pid not in past]):
+                time.sleep(0.05)
+            time.sleep(moment)
+            found = [] if agent.poll() is not None else workers(psutil.Process(agent.pid))
+            past |= {process.pid for process in found}
+            if found:
+                random.choice(found).send_signal(number)
+        code, left = end(agent)
+        took = time.monotonic() - begin
+        finished = {rank: result["epochs"] for rank, result in results(folder).items()}
+        if code is None:
+            ended = "did not end"
+        elif code:
+            ended = f"exit code {code}"
+        elif finished != {"rank0": EPOCHS, "rank1": EPOCHS}:
+            ended = f"other epochs: {finished}"
+        else:
+            ended = "completed"
+        if ended != "completed":
+            print((folder / "output0.txt").read_text(encoding="utf-8")[-6000:], flush=True)
+        return ended if not left else f"{ended}, {left} processes left", took
+
+
+def duration() -> float:
+    """Return how many seconds a training takes that nobody disturbs."""
+    return train_with_kills([], signal.SIGKILL)[1]
+
+
+def main(number: int) -> dict[str, int]:
+    """Disturb as many trainings, and return how many ended in which way."""
+    whole, ends = duration(), {}
+    for i in range(number):
+        moments = [random.uniform(0, whole) for _ in range(random.randint(1, 3))]
+        ended, took = train_with_kills(moments, (signal.SIGKILL, signal.SIGTERM)[i % 2])
+        ends[ended] = ends.get(ended, 0) + 1
+        print(f"{i + 1}: {len(moments)} kills: {ended} after {took:.1f} s", flush=True)
+    print(f"trainings: {number}; " + "; ".join(f"{key}: {count}" for key, count in sorted(ends.items())))
+    return ends
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)

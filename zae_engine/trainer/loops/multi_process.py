@@ -63,6 +63,22 @@ def warn_unused_devices(trainer: TrainerProtocol) -> None:
         )
 
 
+def warn_lone_worker(trainer: TrainerProtocol) -> None:
+    """Warn once of a worker of Ray Train that trains apart from the other workers of its group."""
+    records = trainer._zae_state.records
+    if records.warned_alone or trainer.mode != "train" or is_distributed(trainer):
+        return
+    world = World.from_environment()
+    if world is not None and world.launcher == "ray":
+        records.warned_alone = True
+        warnings.warn(
+            f"Ray Train has started {world.size} workers, but this trainer trains by itself in each of them, on all of "
+            f"its data. To train together, make the class with Trainer.add_on(MultiGPUAddon), or give "
+            f'lightning={{"strategy": RayDDPStrategy(), "plugins": [RayLightningEnvironment()]}}.',
+            stacklevel=4,
+        )
+
+
 def select_device(trainer: TrainerProtocol) -> None:
     """Select the device of this process, if a launcher such as torchrun has started several."""
     distributed = is_distributed(trainer)
@@ -80,7 +96,7 @@ def select_device(trainer: TrainerProtocol) -> None:
 
 
 def connect_ranks(trainer: TrainerProtocol) -> None:
-    """Connect this process with the other ranks, unless it is connected, or is a single process.
+    """Connect this process with the other ranks, unless it is connected; a single process does nothing.
 
     `Trainer.run` calls this before it handles SIGTERM. A rank that waits here for another one ends at the signal.
 
@@ -91,6 +107,7 @@ def connect_ranks(trainer: TrainerProtocol) -> None:
     """
     world = trainer._zae_state.process.world
     if world is None:
+        warn_lone_worker(trainer)
         return
     if not dist.is_initialized():
         with guarded_import("zae_lightning"):

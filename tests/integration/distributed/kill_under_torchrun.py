@@ -26,12 +26,20 @@ SECONDS = 240.0
 EPOCHS = 40
 
 
-def start(folder: Path, *arguments: str, torchrun: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start torchrun with `elastic_script` and its arguments; the output goes to a file in the folder."""
+def start(folder: Path, *arguments: str, torchrun: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
+    """Start torchrun with `elastic_script`, its arguments and environment variables; a file in the folder gets the output.
+    """
     command = [sys.executable, "-m", "torch.distributed.run", *torchrun, str(SCRIPT), str(folder), *arguments]
     number = len(list(folder.glob("output*.txt")))
     with open(folder / f"output{number}.txt", "w", encoding="utf-8") as output:
-        return subprocess.Popen(command, stdout=output, stderr=output, text=True, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            env={"OMP_NUM_THREADS": "1", **os.environ, **variables},
+            stdout=output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def workers(agent: psutil.Process) -> list[psutil.Process]:
@@ -114,5 +122,4 @@ def main(number: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)

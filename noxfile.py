@@ -94,7 +94,7 @@ def prepare_beside(session: nox.Session, name: str, *groups: str, alone: str = "
 
 @nox.session
 def ecosystem(session: nox.Session) -> None:
-    """Run the tests with packages that are heavy: MLflow, DVCLive, torch_geometric, MONAI, Hydra, Ray Tune and others."""
+    """Run the tests with packages that are heavy: MLflow, DVCLive, torch_geometric, MONAI, Hydra and others."""
     # litdata's metadata ask for torchvision, which it imports for pictures only
     python = prepare_beside(session, "ecosystem", "ecosystem", alone="ecosystem-alone")
     tests = ("-m", "pytest", "tests/integration/lightning/ecosystem", *session.posargs)

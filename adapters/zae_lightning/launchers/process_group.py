@@ -89,7 +89,7 @@ def connect(
     if world.launcher == "slurm" and store_address is None and init_method is None:
         environment = SLURMEnvironment()  # it resolves the name of the first node, and derives a port from the job
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
-    store: dist.Store | None = None
+    store = None
     if store_address is not None:
         store = dist.TCPStore(*store_address, is_master=False)  # type: ignore[attr-defined]
     elif world.launcher == "torchrun" and init_method is None and shares_store_of_agent():

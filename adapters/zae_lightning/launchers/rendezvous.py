@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 
@@ -22,7 +23,7 @@ def shares_store_of_agent() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
-def store_of_attempt(world: World) -> dist.Store:
+def store_of_attempt(world: World) -> Any:
     """Return a store in which only the processes of this attempt have keys; every rank must call this.
 
     torchrun's agent keeps one store for all of its attempts. In it, the addresses of processes that have ended remain
@@ -46,20 +47,19 @@ def store_of_attempt(world: World) -> dist.Store:
     torch.distributed.DistError
         If a rank does not arrive within `TIMEOUT`.
     """
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    agent_store = dist.TCPStore(address, port, is_master=False, timeout=TIMEOUT)  # type: ignore[attr-defined]
-    store = dist.PrefixStore(_KEYS, agent_store)
-    own = uuid.uuid4().hex
+    c10d: Any = dist  # torch exports these names to users, but not to type checkers
+    agent_store = c10d.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=TIMEOUT)
+    store, own = c10d.PrefixStore(_KEYS, agent_store), uuid.uuid4().hex
     if world.rank == 0:
         _confirm_all(store, own, world.size)
-        return dist.PrefixStore(f"{_KEYS}/{own}", agent_store)
+        return c10d.PrefixStore(f"{_KEYS}/{own}", agent_store)
     store.set(f"arrived/{world.rank}", own)
     attempt = store.get(f"answer/{own}").decode()
     store.set(f"confirmed/{attempt}/{world.rank}", "")
-    return dist.PrefixStore(f"{_KEYS}/{attempt}", agent_store)
+    return c10d.PrefixStore(f"{_KEYS}/{attempt}", agent_store)
 
 
-def _confirm_all(store: dist.Store, attempt: str, size: int) -> None:
+def _confirm_all(store: Any, attempt: str, size: int) -> None:
     """Answer each rank that arrives, until all have confirmed this attempt.
 
     The key of an arrival may be that of an earlier process, whose answer nobody reads: it is read again until the
@@ -71,7 +71,9 @@ def _confirm_all(store: dist.Store, attempt: str, size: int) -> None:
         for rank in sorted(pending):
             if store.check([f"confirmed/{attempt}/{rank}"]):
                 pending.remove(rank)
-            elif store.check([f"arrived/{rank}"]) and (process := store.get(f"arrived/{rank}").decode()) not in answered:
+            elif (
+                store.check([f"arrived/{rank}"]) and (process := store.get(f"arrived/{rank}").decode()) not in answered
+            ):
                 answered.add(process)
                 store.set(f"answer/{process}", attempt)
         if pending and time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The script that torchrun restarts: it loads the latest state, if there is one, and trains the epochs that are left."""
+"""The script that torchrun restarts: it loads the latest state, if there is one, and trains the other epochs."""
 
 from __future__ import annotations
 
@@ -54,18 +54,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--fail", nargs="*", default=(), help="attempt:epoch, in the validation of rank 1")
-    parser.add_argument("--pause", type=float, default=0.0, help="seconds in each step, until there is the file --final")
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds in each step, until there is the file --final"
+    )
     parser.add_argument("--final", type=Path, help="a file without which the last epoch waits")
+    parser.add_argument("--apart", action="store_true", help="whether each rank has a state of its own")
     arguments = Elastic.arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x = torch.randn(96, 10, generator=torch.Generator().manual_seed(1))
     data = TensorDataset(x, (x.sum(1) > 0).long())
     model = torch.nn.Linear(10, 2)
+    state = arguments.folder / (f"state{RANK}" if arguments.apart and RANK else "state")
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    trainer = Elastic(
-        model, "cpu", optimizer=optimizer, log_bar=False, save_path=str(arguments.folder / "state"), save_every=1
-    )
+    trainer = Elastic(model, "cpu", optimizer=optimizer, log_bar=False, save_path=str(state), save_every=1)
     trainer.load_state(missing_ok=True)
     trainer.run(until=arguments.epochs, loader=DataLoader(data, 4, shuffle=True), valid_loader=DataLoader(data, 16))
     found = {

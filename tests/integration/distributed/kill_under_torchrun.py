@@ -1,8 +1,8 @@
 """Kills of processes that torchrun restarts, at random moments of a training.
 
-``python -m tests.integration.distributed.kill_under_torchrun [how many]`` starts as many trainings of two processes with
-``--max-restarts=3``, ends up to three of their processes, by turns with SIGKILL and SIGTERM, and prints how the trainings
-ended. Each must end with all of its epochs, in at most four attempts, and leave no process.
+``python -m tests.integration.distributed.kill_under_torchrun [how many]`` starts as many trainings of two processes
+with ``--max-restarts=3``, ends up to three of their processes, by turns with SIGKILL and SIGTERM, and prints how the
+trainings ended. Each must end with all of its epochs, in at most four attempts, and leave no process.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ EPOCHS = 40
 
 
 def start(folder: Path, *arguments: str, torchrun: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
-    """Start torchrun with `elastic_script`, its arguments and environment variables; a file in the folder gets the output.
-    """
+    """Start torchrun with `elastic_script`, its arguments and variables; a file in the folder gets the output."""
     command = [sys.executable, "-m", "torch.distributed.run", *torchrun, str(SCRIPT), str(folder), *arguments]
     number = len(list(folder.glob("output*.txt")))
     with open(folder / f"output{number}.txt", "w", encoding="utf-8") as output:
@@ -78,10 +77,14 @@ def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begin = time.monotonic()
-        agent = start(folder, "--epochs", str(EPOCHS), "--pause", "0.01", torchrun=["--nproc-per-node=2", "--max-restarts=3"])
+        agent = start(
+            folder, "--epochs", str(EPOCHS), "--pause", "0.01", torchrun=["--nproc-per-node=2", "--max-restarts=3"]
+        )
         past: set[int] = set()
         for moment in moments:
-            while agent.poll() is None and not (found := [p for p in workers(psutil.Process(agent.pid)) if p.pid not in past]):
+            while agent.poll() is None and not (
+                found := [p for p in workers(psutil.Process(agent.pid)) if p.pid not in past]
+            ):
                 time.sleep(0.05)
             time.sleep(moment)
             found = [] if agent.poll() is not None else workers(psutil.Process(agent.pid))

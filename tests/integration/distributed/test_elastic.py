@@ -66,13 +66,13 @@ def test_a_process_that_is_ended_is_started_again_and_the_training_goes_on(
     tmp_path: Path, agents: list, number: signal.Signals
 ):
     torchrun = ["--nproc-per-node=2", "--max-restarts=3"]
-    agents.append(start(tmp_path, "--epochs", "40", "--pause", "0.02", torchrun=torchrun))
+    agents.append(start(tmp_path, "--epochs", "20", "--pause", "0.02", torchrun=torchrun))
     wait_until((tmp_path / "state" / "trainer.zae").exists)
     workers(psutil.Process(agents[0].pid))[1].send_signal(number)
     assert end(agents[0]) == (0, 0), output(tmp_path)
     found = results(tmp_path)
     assert found["rank0"] == found["rank1"]
-    assert (found["rank0"]["attempt"], found["rank0"]["epochs"]) == (1, 40)
+    assert (found["rank0"]["attempt"], found["rank0"]["epochs"]) == (1, 20)
 
 
 def test_a_node_that_joins_and_one_that_is_lost_change_the_number_of_processes(tmp_path: Path, agents: list):
@@ -111,3 +111,14 @@ def test_a_node_that_joins_and_one_that_is_lost_change_the_number_of_processes(t
     found = results(tmp_path)["rank0"]
     assert found["epochs"] == 100
     assert (found["sizes"][0], found["sizes"][-1], set(found["sizes"])) == (1.0, 1.0, {1.0, 2.0})
+
+
+def test_processes_that_have_loaded_different_states_get_an_error(tmp_path: Path, agents: list):
+    torchrun = ["--nproc-per-node=2"]
+    agents.append(start(tmp_path, "--epochs", "1", torchrun=torchrun))
+    assert end(agents[0]) == (0, 0), output(tmp_path)
+    agents.append(start(tmp_path, "--epochs", "3", "--apart", torchrun=torchrun))
+    assert end(agents[1]) == (1, 0), output(tmp_path)
+    assert "RuntimeError: The processes are to begin with different epochs (of ranks 0, 1, ...: [2, 1])" in output(
+        tmp_path
+    )

@@ -22,9 +22,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}", "OMP_NUM_THREADS": "1"}
-    ray.init(
-        num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment}
-    )
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
     yield
     ray.shutdown()
 
@@ -53,7 +51,9 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[dict[st
     import ray.data
 
     x, y = loops.samples()
-    rows = [{"x": values.numpy(), "y": int(label), "index": i} for i, (values, label) in enumerate(zip(x, y, strict=True))]
+    rows = [
+        {"x": values.numpy(), "y": int(label), "index": i} for i, (values, label) in enumerate(zip(x, y, strict=True))
+    ]
     return fit(loops.every_way, tmp_path_factory.mktemp("ways"), datasets={"train": ray.data.from_items(rows)})
 
 

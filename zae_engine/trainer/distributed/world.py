@@ -69,9 +69,9 @@ class World:
         Parameters
         ----------
         environment : mapping of str to str, optional
-            Environment variables, by default those of this process. torchrun sets ``RANK``, ``LOCAL_RANK``,
-            ``WORLD_SIZE`` and ``LOCAL_WORLD_SIZE``, as does Ray Train, SLURM's srun ``SLURM_PROCID``, ``SLURM_LOCALID``, ``SLURM_NTASKS``
-            and ``SLURM_NNODES``.
+            Environment variables, by default those of this process. torchrun and Ray Train set ``RANK``,
+            ``LOCAL_RANK``, ``WORLD_SIZE`` and ``LOCAL_WORLD_SIZE``, SLURM's srun ``SLURM_PROCID``,
+            ``SLURM_LOCALID``, ``SLURM_NTASKS`` and ``SLURM_NNODES``.
 
         Returns
         -------

@@ -48,9 +48,11 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--gpu", action="store_true", help="one for each worker")
     parser.add_argument("--storage", default="ray_results", help="for checkpoints; all nodes must be able to read it")
+    parser.add_argument("--cpus", type=int, help="that Ray uses on this machine; by default all that there are")
     arguments = parser.parse_args()
 
-    ray.init(runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([EXAMPLES, os.environ.get("PYTHONPATH", "")])}})
+    path = os.pathsep.join([EXAMPLES, *filter(None, [os.environ.get("PYTHONPATH")])])  # where workers find digits.py
+    ray.init(num_cpus=arguments.cpus, runtime_env={"env_vars": {"PYTHONPATH": path}})
     result = TorchTrainer(
         train_on_worker,
         train_loop_config={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -102,7 +103,17 @@ def connect(
         world_size=world.size,
         device_id=device if device.type == "cuda" else None,
     )
-    atexit.register(disconnect)
+    atexit.register(_disconnect_at_exit)
+
+
+def _disconnect_at_exit() -> None:
+    """Destroy the process group, unless an exception ends the process.
+
+    Where NCCL has operations that wait for other ranks, destroying would wait too, and the launcher would not learn
+    that this process has failed.
+    """
+    if getattr(sys, "last_value", None) is None or (dist.is_initialized() and dist.get_backend() == "gloo"):
+        disconnect()
 
 
 def disconnect() -> None:

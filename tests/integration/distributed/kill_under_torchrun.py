@@ -41,12 +41,18 @@ def start(folder: Path, *arguments: str, torchrun: Sequence[str] = (), **variabl
         )
 
 
-def workers(agent: psutil.Process) -> list[psutil.Process]:
+def workers(agent: subprocess.Popen[str]) -> list[psutil.Process]:
     """Return the processes that an agent has started for its ranks."""
     try:
-        return [child for child in agent.children() if str(SCRIPT) in child.cmdline()]
-    except psutil.NoSuchProcess:
+        return [child for child in psutil.Process(agent.pid).children() if str(SCRIPT) in child.cmdline()]
+    except psutil.Error:
         return []
+
+
+def _wait_for_attempt(agent: subprocess.Popen[str], past: set[int]) -> None:
+    """Wait for processes that are not of a past attempt, or for the end of the training."""
+    while agent.poll() is None and not any(process.pid not in past for process in workers(agent)):
+        time.sleep(0.05)
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -54,22 +60,26 @@ def results(folder: Path) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank*.json")}
 
 
-def end(agent: subprocess.Popen[str], seconds: float = SECONDS) -> tuple[int | None, int]:
-    """Wait for an agent; return its exit code, None after so many seconds, and how many processes are left."""
-    family = [psutil.Process(agent.pid), *psutil.Process(agent.pid).children(recursive=True)]
+def end(agent: subprocess.Popen[str], folder: Path) -> tuple[int | None, int]:
+    """Wait for an agent; return its exit code, None if it does not end, and how many of its processes are left."""
     code: int | None
     try:
-        code = agent.wait(seconds)
+        code = agent.wait(SECONDS)
     except subprocess.TimeoutExpired:
         code = None
-    family = [process for process in family if code is not None or process.pid == agent.pid]
-    _, left = psutil.wait_procs(family, timeout=5)
-    if code is None:
-        for process in psutil.Process(agent.pid).children(recursive=True):
-            process.kill()
         agent.kill()
         agent.wait()
-    return code, len(left) if code is not None else 0
+    _, left = psutil.wait_procs([process for process in psutil.process_iter() if _is_of(folder, process)], timeout=5)
+    for process in left:
+        process.kill()
+    return code, len(left)
+
+
+def _is_of(folder: Path, process: psutil.Process) -> bool:
+    try:
+        return str(folder) in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[str, float]:
@@ -81,17 +91,14 @@ def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[
             folder, "--epochs", str(EPOCHS), "--pause", "0.01", torchrun=["--nproc-per-node=2", "--max-restarts=3"]
         )
         past: set[int] = set()
-        for moment in moments:
-            while agent.poll() is None and not (
-                found := [p for p in workers(psutil.Process(agent.pid)) if p.pid not in past]
-            ):
-                time.sleep(0.05)
+        for moment in moments:  # counted from the start of the next attempt
+            _wait_for_attempt(agent, past)
             time.sleep(moment)
-            found = [] if agent.poll() is not None else workers(psutil.Process(agent.pid))
+            found = workers(agent)
             past |= {process.pid for process in found}
             if found:
                 random.choice(found).send_signal(number)
-        code, left = end(agent)
+        code, left = end(agent, folder)
         took = time.monotonic() - begin
         finished = {rank: result["epochs"] for rank, result in results(folder).items()}
         if code is None:
@@ -104,7 +111,7 @@ def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[
             ended = "completed"
         if ended != "completed":
             print((folder / "output0.txt").read_text(encoding="utf-8")[-6000:], flush=True)
-        return ended if not left else f"{ended}, {left} processes left", took
+        return ended if not left or code is None else f"{ended}, {left} processes left", took
 
 
 def duration() -> float:

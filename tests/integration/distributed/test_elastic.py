@@ -45,7 +45,7 @@ def test_an_exception_in_the_validation_of_one_rank_restarts_both_until_the_end(
     """Each attempt raises in a later epoch: 0 in the second, 1 in the fourth."""
     torchrun = ["--nproc-per-node=2", "--max-restarts=3"]
     agents.append(start(tmp_path, "--epochs", "5", "--fail", "0:2", "1:4", torchrun=torchrun))
-    assert end(agents[0]) == (0, 0), output(tmp_path)
+    assert end(agents[0], tmp_path) == (0, 0), output(tmp_path)
     found = results(tmp_path)
     assert found["rank0"] == found["rank1"]
     assert (found["rank0"]["attempt"], found["rank0"]["epochs"]) == (2, 5)
@@ -54,7 +54,7 @@ def test_an_exception_in_the_validation_of_one_rank_restarts_both_until_the_end(
     whole = tmp_path / "whole"
     whole.mkdir()
     agents.append(start(whole, "--epochs", "5", torchrun=torchrun))
-    assert end(agents[1]) == (0, 0), output(whole)
+    assert end(agents[1], whole) == (0, 0), output(whole)
     undisturbed = results(whole)["rank0"]
     assert undisturbed["attempt"] == 0
     assert found["rank0"]["losses"] == undisturbed["losses"]
@@ -68,8 +68,8 @@ def test_a_process_that_is_ended_is_started_again_and_the_training_goes_on(
     torchrun = ["--nproc-per-node=2", "--max-restarts=3"]
     agents.append(start(tmp_path, "--epochs", "20", "--pause", "0.02", torchrun=torchrun))
     wait_until((tmp_path / "state" / "trainer.zae").exists)
-    workers(psutil.Process(agents[0].pid))[1].send_signal(number)
-    assert end(agents[0]) == (0, 0), output(tmp_path)
+    workers(agents[0])[1].send_signal(number)
+    assert end(agents[0], tmp_path) == (0, 0), output(tmp_path)
     found = results(tmp_path)
     assert found["rank0"] == found["rank1"]
     assert (found["rank0"]["attempt"], found["rank0"]["epochs"]) == (1, 20)
@@ -103,11 +103,11 @@ def test_a_node_that_joins_and_one_that_is_lost_change_the_number_of_processes(t
     wait_until(lambda: size() == 1)
     agents.append(start(tmp_path, *arguments, torchrun=torchrun, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1"))
     wait_until(lambda: size() == 2)
-    for process in [psutil.Process(agents[1].pid), *workers(psutil.Process(agents[1].pid))]:
+    for process in [psutil.Process(agents[1].pid), *workers(agents[1])]:
         process.kill()
     wait_until(lambda: size() == 1)
     (tmp_path / "final").touch()
-    assert end(agents[0]) == (0, 0), output(tmp_path)
+    assert end(agents[0], tmp_path) == (0, 0), output(tmp_path)
     found = results(tmp_path)["rank0"]
     assert found["epochs"] == 100
     assert (found["sizes"][0], found["sizes"][-1], set(found["sizes"])) == (1.0, 1.0, {1.0, 2.0})
@@ -116,9 +116,9 @@ def test_a_node_that_joins_and_one_that_is_lost_change_the_number_of_processes(t
 def test_processes_that_have_loaded_different_states_get_an_error(tmp_path: Path, agents: list):
     torchrun = ["--nproc-per-node=2"]
     agents.append(start(tmp_path, "--epochs", "1", torchrun=torchrun))
-    assert end(agents[0]) == (0, 0), output(tmp_path)
+    assert end(agents[0], tmp_path) == (0, 0), output(tmp_path)
     agents.append(start(tmp_path, "--epochs", "3", "--apart", torchrun=torchrun))
-    assert end(agents[1]) == (1, 0), output(tmp_path)
+    assert end(agents[1], tmp_path) == (1, 0), output(tmp_path)
     assert "RuntimeError: The processes are to begin with different epochs (of ranks 0, 1, ...: [2, 1])" in output(
         tmp_path
     )

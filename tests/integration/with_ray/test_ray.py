@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,3 +131,12 @@ def test_ray_tune_runs_trainers_as_trials(tmp_path: Path):
     assert not results.errors
     assert [len(result.metrics_dataframe) for result in results] == [3, 3]
     assert results.get_best_result().config["lr"] == 0.05
+
+
+def test_the_example_trains_on_two_workers(tmp_path: Path):
+    script = ROOT / "examples" / "ray_train.py"
+    command = [sys.executable, str(script), "--epochs", "3", "--storage", str(tmp_path / "results"), "--cpus", "4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert "Epochs: 3" in done.stdout
+    assert float(re.search(r"Validation loss: ([\d.]+)", done.stdout)[1]) < 0.5

@@ -82,8 +82,14 @@ def _is_of(folder: Path, process: psutil.Process) -> bool:
         return False
 
 
-def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[str, float]:
-    """Train once, end a process at each moment, in seconds after the attempt's start, and return how it ended."""
+def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[str, int, float]:
+    """Train once, and end a process at each moment, in seconds after the start of an attempt.
+
+    Returns
+    -------
+    tuple of (str, int, float)
+        How the training ended, how many processes were ended in it, and how many seconds it took.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begin = time.monotonic()
@@ -91,6 +97,7 @@ def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[
             folder, "--epochs", str(EPOCHS), "--pause", "0.01", torchrun=["--nproc-per-node=2", "--max-restarts=3"]
         )
         past: set[int] = set()
+        kills = 0
         for moment in moments:  # counted from the start of the next attempt
             _wait_for_attempt(agent, past)
             time.sleep(moment)
@@ -98,6 +105,7 @@ def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[
             past |= {process.pid for process in found}
             if found:
                 random.choice(found).send_signal(number)
+                kills += 1
         code, left = end(agent, folder)
         took = time.monotonic() - begin
         finished = {rank: result["epochs"] for rank, result in results(folder).items()}
@@ -111,23 +119,25 @@ def train_with_kills(moments: Sequence[float], number: signal.Signals) -> tuple[
             ended = "completed"
         if ended != "completed":
             print((folder / "output0.txt").read_text(encoding="utf-8")[-6000:], flush=True)
-        return ended if not left or code is None else f"{ended}, {left} processes left", took
+        return ended if not left or code is None else f"{ended}, {left} processes left", kills, took
 
 
 def duration() -> float:
     """Return how many seconds a training takes that nobody disturbs."""
-    return train_with_kills([], signal.SIGKILL)[1]
+    return train_with_kills([], signal.SIGKILL)[2]
 
 
 def main(number: int) -> dict[str, int]:
     """Disturb as many trainings, and return how many ended in which way."""
-    whole, ends = duration(), {}
+    whole, ends, n_kills = duration(), {}, 0
     for i in range(number):
         moments = [random.uniform(0, whole) for _ in range(random.randint(1, 3))]
-        ended, took = train_with_kills(moments, (signal.SIGKILL, signal.SIGTERM)[i % 2])
-        ends[ended] = ends.get(ended, 0) + 1
-        print(f"{i + 1}: {len(moments)} kills: {ended} after {took:.1f} s", flush=True)
-    print(f"trainings: {number}; " + "; ".join(f"{key}: {count}" for key, count in sorted(ends.items())))
+        ended, kills, took = train_with_kills(moments, (signal.SIGKILL, signal.SIGTERM)[i % 2])
+        ends[ended], n_kills = ends.get(ended, 0) + 1, n_kills + kills
+        print(f"{i + 1}: {kills} kills: {ended} after {took:.1f} s", flush=True)
+    print(
+        f"trainings: {number}; kills: {n_kills}; " + "; ".join(f"{key}: {count}" for key, count in sorted(ends.items()))
+    )
     return ends
 
 

@@ -134,6 +134,8 @@ class Records:
         nearly "output".
     warned_closure : bool
         Whether the user has been warned of settings that do not suit an optimizer with a closure.
+    warned_alone : bool
+        Whether the user has been warned of a worker of Ray Train that trains by itself.
     """
 
     history: History = field(default_factory=History)
@@ -149,6 +151,7 @@ class Records:
     warned_not_finite: bool = False
     warned_outputs: bool = False
     warned_closure: bool = False
+    warned_alone: bool = False
 
 
 @dataclass

@@ -327,6 +327,7 @@ class Trainer(ABC):
         valid_loader = valid_loader if is_nonempty(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
+        multi_process.connect_ranks(self)
         with handled_sigterm(self) if n_epoch else contextlib.nullcontext():
             self._run(n_epoch, loader, valid_loader, kwargs)
 

@@ -68,14 +68,13 @@ def lowest(session: nox.Session) -> None:
     session.run(python, "-m", "pytest", "-n", "2", "tests/unit", "tests/parity", *session.posargs, external=True)
 
 
-@nox.session
-def ecosystem(session: nox.Session) -> None:
-    """Run the tests with packages that are heavy: MLflow, Ray, DVCLive, torch_geometric, MONAI, Hydra and others.
+def prepare_beside(session: nox.Session, name: str, *groups: str, alone: str = "") -> str:
+    """Make an environment for heavy packages, which borrows the rest from the shared one; return its Python.
 
-    They go into an environment of their own, which borrows the rest from the shared one.
+    The packages of the dependency group ``alone`` are installed without what they depend on.
     """
     prepare(session, "tests", extras="[wandb,neptune]")
-    environment = ENVIRONMENT.parent / "ecosystem"
+    environment = ENVIRONMENT.parent / name
     python = str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     if not Path(python).exists():
         session.run(PYTHON, "-m", "venv", "--clear", str(environment), external=True)
@@ -86,12 +85,28 @@ def ecosystem(session: nox.Session) -> None:
     # site.addsitedir reads the .pth files there too: this project is installed editable
     (Path(own) / "shared.pth").write_text(f"import site; site.addsitedir({shared!r})\n")
     install = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", "constraints.txt")
-    groups = nox.project.load_toml(ROOT / "pyproject.toml")
-    session.run(*install, *nox.project.dependency_groups(groups, "ecosystem"), external=True)
+    project = nox.project.load_toml(ROOT / "pyproject.toml")
+    session.run(*install, *nox.project.dependency_groups(project, *groups), external=True)
+    if alone:
+        session.run(*install, "--no-deps", *nox.project.dependency_groups(project, alone), external=True)
+    return python
+
+
+@nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Run the tests with packages that are heavy: MLflow, DVCLive, torch_geometric, MONAI, Hydra and others."""
     # litdata's metadata ask for torchvision, which it imports for pictures only
-    session.run(*install, "--no-deps", *nox.project.dependency_groups(groups, "ecosystem-alone"), external=True)
+    python = prepare_beside(session, "ecosystem", "ecosystem", alone="ecosystem-alone")
     tests = ("-m", "pytest", "tests/integration/lightning/ecosystem", *session.posargs)
     session.run(python, *tests, external=True, env={"ZAE_ENGINE_ECOSYSTEM": "1"})
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run the tests with Ray Train, Ray Data and Ray Tune: worker groups of two on this machine."""
+    python = prepare_beside(session, "ray", "ray")
+    tests = ("-m", "pytest", "tests/integration/with_ray", *session.posargs)
+    session.run(python, *tests, external=True, env={"ZAE_ENGINE_RAY": "1"})
 
 
 @nox.session
@@ -104,18 +119,20 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly."""
+    """Check types, strictly: those of the packages with mypy, those of typed usage with mypy and pyright."""
     prepare(session, "types")
     python(session, "-m", "mypy")
+    python(session, "tests/unit/typing/check.py")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site into build/docs and check its links; ``-- --serve`` shows it, until Ctrl-C."""
+    """Build the documentation site into build/docs, check its links and its search; ``-- --serve`` shows it."""
     prepare(session, "docs", extras="[notebook]")
     site = "build/docs"
     python(session, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", "build/doctrees", "docs", site)
     python(session, "docs/check_links.py", site)
+    python(session, "docs/check_search.py", site)
     if "--serve" in session.posargs:
         python(session, "-m", "http.server", "--bind", "127.0.0.1", "--directory", site)
 

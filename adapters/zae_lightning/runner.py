@@ -36,7 +36,7 @@ from .progress import read_progress, restore_progress
 from .protocol import Hooks, Screen, TrainerProtocol, World
 from .release import LightningRun, release
 from .several_loaders import for_lightning, wrapped
-from .strategies import placement_arguments
+from .strategies import placement_arguments, plugins_for
 from .warnings_filter import suppress_lightning_output
 
 
@@ -246,13 +246,14 @@ def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arg
         "enable_checkpointing": bool(_instances(callbacks, Checkpoint)),
         **config.trainer_kwargs,
     }
+    world = world or trainer._zae_state.process.world
     placement = placement_arguments(
         trainer.device,
         trainer.primary_device_index,
-        world or trainer._zae_state.process.world,
+        world,
         given.pop("strategy", trainer._zae_strategy),
     )
-    plugins = [*placement.pop("plugins"), *_as_list(given.pop("plugins", None))]
+    plugins = plugins_for(placement.pop("plugins"), _as_list(given.pop("plugins", None)), world)
     check_can_be_bridged(given.get("strategy"), placement.get("strategy"), *plugins, *callbacks)
     if "precision" not in given and not _instances(plugins, Precision):
         plugins.append(precision_for(config.precision))

@@ -25,6 +25,8 @@ class StopReason:
         The result that the callback has compared, such as ``"val_loss"``.
     best : float or None
         The best value of that result.
+    n_waited : int
+        The number of checks since the best one; 0 if something else than patience has ended the run.
     was_used_up : bool
         Whether the patience was used up when the run began, by an earlier one.
     """
@@ -33,6 +35,7 @@ class StopReason:
     why: str = ""
     monitor: str | None = None
     best: float | None = None
+    n_waited: int = 0
     was_used_up: bool = False
 
 
@@ -66,7 +69,7 @@ def _early_stopping(callback: Any, name: str, unit: str) -> StopReason:
         count, least = callback.wait_count, abs(callback.min_delta)
         by = f" by {least:g}" if least else ""
         why = f"{callback.monitor} has not improved{by} for {count} {unit}{'' if count == 1 else 's'}"
-        return StopReason(name, why, callback.monitor, best, was_used_up=count > max(callback.patience, 1))
+        return StopReason(name, why, callback.monitor, best, count, was_used_up=count > max(callback.patience, 1))
     why = {
         "STOPPING_THRESHOLD": f"{callback.monitor} has reached {callback.stopping_threshold}",
         "DIVERGENCE_THRESHOLD": f"{callback.monitor} is beyond {callback.divergence_threshold}",

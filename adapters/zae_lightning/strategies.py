@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 
@@ -70,6 +71,36 @@ def placement_arguments(
         "plugins": [ProcessEnvironment(world)],
         "use_distributed_sampler": False,  # the loaders are sharded already
     }
+
+
+def plugins_for(own: list[Any], given: list[Any], world: World | None) -> list[Any]:
+    """Return the plugins of ``L.Trainer``: the user's cluster environment takes the place of the adapter's.
+
+    Parameters
+    ----------
+    own : list
+        Those of `placement_arguments`, a single cluster environment.
+    given : list
+        The user's plugins.
+    world : World or None
+        The processes that train together.
+
+    Raises
+    ------
+    ValueError
+        If the user's cluster environment contradicts the processes that there are.
+    """
+    environments = [plugin for plugin in given if isinstance(plugin, ClusterEnvironment)]
+    if world is not None:
+        for environment in environments:
+            found = (environment.global_rank(), environment.world_size(), environment.local_rank())
+            if found != (world.rank, world.size, world.local_rank):
+                raise ValueError(
+                    f"The plugin {type(environment).__name__} says that this process has rank {found[0]} of {found[1]} "
+                    f"and local rank {found[2]}, but it has rank {world.rank} of {world.size} and local rank "
+                    f"{world.local_rank}. Leave the plugin out: the trainer finds the processes itself."
+                )
+    return given if environments else [*own, *given]
 
 
 def strategy_for(requested: str | Strategy) -> Strategy:

@@ -91,12 +91,19 @@ def _startup(arguments: argparse.Namespace) -> list[str]:
     return startup.table(arguments.rounds)
 
 
+def _saving(arguments: argparse.Namespace) -> list[str]:
+    from . import saving
+
+    return saving.table(arguments.rounds)
+
+
 PARTS = {
     "tiny": ("A step of a tiny model: linear(10, 2), batches of 8", _tiny),
     "long": ("A step in a short and in a long epoch, the same model", _long),
     "real": ("A step of a real model: ResNet-8, batches of 64 images of 8x8", _real),
     "ddp": ("Two processes, tiny model", _ddp),
     "memory": ("Memory, tiny model, one epoch", _memory),
+    "saving": ("What a save makes training wait", _saving),
     "startup": ("Start-up", _startup),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import tempfile
@@ -38,8 +39,8 @@ class Marks:
 
     def seconds(self) -> tuple[float, float]:
         """Return the wait between two epochs, and the time from one epoch's start to the next one's."""
-        pairs = list(zip(self.epochs, self.epochs[1:], strict=False))
-        step = statistics.median(b - a for times in self.epochs for a, b in zip(times, times[1:], strict=False))
+        pairs = list(itertools.pairwise(self.epochs))
+        step = statistics.median(b - a for times in self.epochs for a, b in itertools.pairwise(times))
         waits = [after[0] - before[-1] - step for before, after in pairs]
         return statistics.median(waits), statistics.median(after[0] - before[0] for before, after in pairs)
 
@@ -123,7 +124,7 @@ def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:
 def table(rounds: int) -> list[str]:
     """Return the lines of a Markdown table."""
     taken = measure(rounds)
-    lines = ["| a save of 100 MB and Adam | s that training waits | s an epoch with a save | x ModelCheckpoint's wait |"]
+    lines = ["| save of 100 MB and Adam | s that training waits | s an epoch with a save | x ModelCheckpoint |"]
     lines.append("|---|---|---|---|")
     for name, values in taken.items():
         ratio = statistics.median(a[0] / b[0] for a, b in zip(values, taken[NAMES[0]], strict=True))

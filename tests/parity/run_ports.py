@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
 def keep_losses_only(trainer_class: Any) -> None:
     """Keep the losses alone in 0.7.6's loss history, as the package here does.
 
-    It is a difference that the README tells of: 0.7.6 mixes every logged value in.
+    It is a difference that docs/porting/differences.md lists: 0.7.6 mixes every logged value in.
     """
     original = trainer_class.logging
 

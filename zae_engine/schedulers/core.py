@@ -30,6 +30,17 @@ class SchedulerBase(lr_scheduler.LRScheduler, ABC):
         The lowest rate of the schedule.
     last_epoch : int, optional
         As in `torch.optim.lr_scheduler.LRScheduler`, by default -1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Linear(SchedulerBase):
+    ...     def get_lr(self):
+    ...         rest = max(0, 1 - (self._step_count - 1) / self.total_iters)
+    ...         return [self.eta_min + rest * (rate - self.eta_min) for rate in self.base_lrs]
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> Linear(optimizer, total_iters=4, eta_min=0.0).get_lr()
+    [1.0]
     """
 
     def __init__(self, optimizer: Optimizer, total_iters: int, eta_min: float, last_epoch: int = -1) -> None:

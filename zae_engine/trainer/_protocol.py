@@ -9,6 +9,7 @@ import torch
 
 from ._state import TrainerState
 from .progress import ProgressChecker
+from .utilities.modes import Mode
 
 
 class TrainerProtocol(Protocol):
@@ -20,7 +21,7 @@ class TrainerProtocol(Protocol):
     model: Any
     device: list[torch.device]
     primary_device_index: int
-    mode: str
+    mode: Mode
     optimizer: Any
     scheduler: Any
     log_bar: Any
@@ -44,10 +45,10 @@ class TrainerProtocol(Protocol):
     _zae_is_distributed: bool
     _zae_strategy: Any
 
-    def train_step(self, batch: Any) -> dict[str, Any]:
+    def train_step(self, batch: Any, /) -> dict[str, Any]:
         """Compute the loss of a batch."""
 
-    def test_step(self, batch: Any) -> dict[str, Any]:
+    def test_step(self, batch: Any, /) -> dict[str, Any]:
         """Test on a batch."""
 
     def predict_step(self, batch: Any) -> Any:
@@ -71,11 +72,17 @@ class TrainerProtocol(Protocol):
     def print_log(self, cur_batch: int, num_batch: int) -> dict[str, str]:
         """Return what the bar shows."""
 
-    def toggle(self, mode: str | None = None) -> None:
+    def toggle(self, mode: Mode | None = None) -> None:
         """Switch the mode."""
 
     def check_better(self, cur_epoch: int, cur_loss: float) -> bool:
         """Compare the loss of an epoch with the best loss."""
+
+    def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
+        """Return the arguments for the metrics."""
+
+    def _to_cpu(self, *args: Any) -> Any:
+        """Move values to the CPU."""
 
     def _to_device(self, *args: Any, **kwargs: Any) -> Any:
         """Move a batch to the device."""

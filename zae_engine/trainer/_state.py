@@ -38,11 +38,11 @@ class RunDisplay(Protocol):
     def resume(self, paused: Any) -> None:
         """Continue a paused phase."""
 
-    def batch_done(self) -> None:
-        """Count a batch."""
+    def batch_done(self, is_empty: bool = False) -> None:
+        """Count a batch; ``is_empty`` says that it is ``None``, which runs no step."""
 
     def has_no_batches(self) -> bool:
-        """Whether the phase has no batches, and no phase of this mode had any."""
+        """Whether the phase has no batches other than ``None``, and no phase of this mode had any."""
 
     def position(self) -> str:
         """Return the epoch and the batch, in words."""
@@ -135,6 +135,8 @@ class Records:
         nearly "output".
     warned_closure : bool
         Whether the user has been warned of settings that do not suit an optimizer with a closure.
+    warned_alone : bool
+        Whether the user has been warned of a worker of Ray Train that trains by itself.
     """
 
     history: History = field(default_factory=History)
@@ -150,6 +152,7 @@ class Records:
     warned_not_finite: bool = False
     warned_outputs: bool = False
     warned_closure: bool = False
+    warned_alone: bool = False
 
 
 @dataclass

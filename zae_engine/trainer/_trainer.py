@@ -6,13 +6,13 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import optim
 
-from . import checks
+from . import addons, checks
 from ._protocol import T
 from ._state import Config, Records, TrainerState
 from .addons import compose
@@ -25,30 +25,31 @@ from .data import devices
 from .data.batches import call_with_inputs
 from .data.datamodule import is_data_module, loaders_of
 from .data.loaders import is_nonempty, sample_count
-from .display import summary
+from .display import progress_display, summary
 from .display.screens import check_log_bar
 from .distributed.world import is_rank_zero
-from .logs.epoch_log import EpochLog, log_of
-from .logs.epoch_metrics import EpochMetrics, default_inputs, is_metric, tensors_of
-from .logs.epoch_results import means_of
+from .history import History
+from .logs.epoch_log import EpochLog
+from .logs.epoch_metrics import EpochMetrics, default_inputs
 from .logs.record_attributes import HistoryAttribute, LossHistoryAttribute
-from .logs.value_buffer import detach_copy, on_cpu
+from .logs.value_buffer import on_cpu
 from .loops import batch as steps
-from .loops import evaluation, lr_finder, multi_process, runner
+from .loops import evaluation, lr_finder, multi_process, runner, step_log
 from .loops.epoch_hooks import EpochHooks
 from .loops.fit_hooks import FitHooks
-from .loops.loggers import log_train_step
 from .loops.sigterm import handled_sigterm
 from .monitor import Monitor
-from .optim import learning_rate
 from .overrides import ORIGINALS, is_overridden
 from .progress import ProgressChecker
 from .utilities.argument_places import check_places
+from .utilities.modes import Mode
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from zae_lightning import AutomaticOptimizationModule, LightningTrainer
+    from zae_lightning.kinds import Callback, CallbackLike, Logger, LoggerLike, StrategyLike
 
-Batch = tuple[Any, ...] | dict[str, Any] | Any
+    from .addons import signatures
 
 
 class Trainer(ABC):
@@ -140,9 +141,9 @@ class Trainer(ABC):
     4
     """
 
-    history: Any = HistoryAttribute()
-    loss_history_train: Any = LossHistoryAttribute("train")
-    loss_history_test: Any = LossHistoryAttribute("test")
+    history = HistoryAttribute[History]()
+    loss_history_train = LossHistoryAttribute("train")
+    loss_history_test = LossHistoryAttribute("test")
 
     _zae_is_distributed: bool = False  # MultiGPUAddon sets it to True
     _zae_strategy: Any = "auto"  # a Lightning strategy that `add_on` has received
@@ -151,24 +152,24 @@ class Trainer(ABC):
         self,
         model: Any,
         device: devices.DeviceLike | Sequence[devices.DeviceLike],
-        mode: str = "train",
+        mode: Mode = "train",
         optimizer: optim.Optimizer | None = None,
         scheduler: optim.lr_scheduler.LRScheduler | optim.lr_scheduler.ReduceLROnPlateau | None = None,
         *,
         log_bar: bool | Literal["always"] = True,
         scheduler_step_on_batch: bool = False,
         gradient_clip: float = 0.0,
-        callbacks: Any = None,
-        loggers: Any = None,
+        callbacks: CallbackLike | Iterable[CallbackLike] | Mapping[Any, CallbackLike] | None = None,
+        loggers: LoggerLike | Iterable[LoggerLike] | Mapping[Any, LoggerLike] | None = None,
         metrics: Any = None,
         lightning: Mapping[str, Any] | None = None,
         live_plot: bool = False,
-        epoch_means: str = "batches",
+        epoch_means: Literal["batches", "samples"] = "batches",
         monitor: str | None = None,
-        monitor_mode: str = "min",
+        monitor_mode: Literal["min", "max"] = "min",
     ) -> None:
         check_places(model=model, device=device, mode=mode, optimizer=optimizer, scheduler=scheduler)
-        self.mode: str = checks.mode(mode)
+        self.mode: Mode = checks.mode(mode)
         means, chosen = checks.epoch_means(epoch_means), Monitor(monitor, monitor_mode)
         config = Config(checks.lightning_arguments(lightning), live_plot=live_plot, epoch_means=means, monitor=chosen)
         self._zae_state = TrainerState(config, Records(metrics=EpochMetrics(metrics)))
@@ -198,15 +199,40 @@ class Trainer(ABC):
         self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: LightningTrainer | None = None
-        self.callbacks: Any = checks.parts(getattr(self, "callbacks", []), callbacks, "callback")  # a subclass may
-        self.loggers: Any = checks.parts(getattr(self, "loggers", []), loggers, "logger")  # use these names itself
+        self.callbacks: list[Callback] = checks.parts(
+            getattr(self, "callbacks", []), callbacks, "callback"
+        )  # a subclass may
+        self.loggers: list[Logger] = checks.parts(
+            getattr(self, "loggers", []), loggers, "logger"
+        )  # use these names itself
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out Lightning's trainer, which cannot be pickled; the state holds its counts."""
         return {**self.__dict__, "lightning_trainer": None}
 
+    @overload
     @classmethod
-    def add_on(cls: type[T], *add_on_cls: Any) -> type[T]:
+    def add_on(cls, add_on: type[addons.StateManagerAddon], /) -> type[_StateManagerTrainer]: ...
+    @overload
+    @classmethod
+    def add_on(cls, add_on: type[addons.WandBLoggerAddon], /) -> type[_WandBLoggerTrainer]: ...
+    @overload
+    @classmethod
+    def add_on(cls, add_on: type[addons.NeptuneLoggerAddon], /) -> type[_NeptuneLoggerTrainer]: ...
+    @overload
+    @classmethod
+    def add_on(cls, add_on: type[addons.PrecisionMixerAddon], /) -> type[_PrecisionMixerTrainer]: ...
+    @overload
+    @classmethod
+    def add_on(cls, add_on: type[addons.MultiGPUAddon], /) -> type[_MultiGPUTrainer]: ...
+    @overload
+    @classmethod
+    def add_on(cls: type[T], *add_on_cls: CallbackLike | LoggerLike | StrategyLike) -> type[T]: ...
+    @overload
+    @classmethod
+    def add_on(cls, *add_on_cls: Any) -> type[_AddOnsTrainer]: ...
+    @classmethod
+    def add_on(cls, *add_on_cls: Any) -> Any:
         """Return this class with add-ons installed, the first one innermost.
 
         Parameters
@@ -225,8 +251,7 @@ class Trainer(ABC):
         TypeError
             If an argument has no ``apply``, or its ``apply`` returns no class.
         """
-        extended: type[T] = compose.install(cls, add_on_cls)
-        return extended
+        return compose.install(cls, add_on_cls)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle an instance by its class before `add_on`, and the add-ons."""
@@ -303,6 +328,7 @@ class Trainer(ABC):
         valid_loader = valid_loader if is_nonempty(valid_loader) else None
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
+        multi_process.connect_ranks(self)
         with handled_sigterm(self) if n_epoch else contextlib.nullcontext(), completed_saves(self):
             self._run(n_epoch, loader, valid_loader, kwargs)
 
@@ -345,7 +371,7 @@ class Trainer(ABC):
         ):
             runner.run_one_epoch(self, hooks)
 
-    def run_batch(self, batch: Batch, **kwargs: Any) -> None:
+    def run_batch(self, batch: Any, **kwargs: Any) -> None:
         """Run one batch in the current mode: the step, in train mode the update, then the log.
 
         It works alone, without `run`. An override calls ``super().run_batch(batch)``, or does all of this: it moves the
@@ -405,7 +431,7 @@ class Trainer(ABC):
         finally:
             self.toggle(mode)
 
-    def evaluate(self, loader: Any, *, weights: str | None = None) -> dict[str, float]:
+    def evaluate(self, loader: Any, *, weights: Literal["best"] | None = None) -> dict[str, float]:
         """Test on a loader and return the results; logs, metrics, counts, history and loggers stay as they are.
 
         Parameters
@@ -429,17 +455,18 @@ class Trainer(ABC):
         with loaders_of(loader, None, "test") as (loader, _):
             return evaluation.evaluate(self, lambda: self.run_epoch(loader), weights)
 
-    def predict(self, data: Any, *, batch_size: int | None = None, weights: str | None = None) -> Any:
+    def predict(self, data: Any, *, batch_size: int | None = None, weights: Literal["best"] | None = None) -> Any:
         """Return the outputs of `predict_step`, joined over the batches; the trainer stays as it is.
 
         The model is in eval mode, without gradients. Labels are not needed.
 
         Parameters
         ----------
-        data : iterable of batches, Dataset, torch.Tensor, numpy.ndarray, or one batch
-            A tensor and an array hold a sample in each row. A tuple and a dict are one batch.
+        data : iterable of batches, Dataset, torch.Tensor, numpy.ndarray, pandas.DataFrame, or one batch
+            A tensor, an array and a table hold a sample in each row; arrays and tables of floats get the precision of
+            the weights. A tuple and a dict are one batch.
         batch_size : int, optional
-            The rows of a batch, where the data are a dataset, a tensor or an array; by default that of the latest run's
+            The rows of a batch, where the data are no batches yet; by default that of the latest run's
             loader, or 256.
         weights : {"best"}, optional
             ``"best"`` predicts with the best weights of the buffer; the present weights are restored.
@@ -483,7 +510,7 @@ class Trainer(ABC):
         """
         return lr_finder.find_learning_rate(self, loader, min_lr, max_lr, steps)
 
-    def predict_step(self, batch: Batch) -> Any:
+    def predict_step(self, batch: Any) -> Any:
         """Return the output of a batch; a subclass may override it.
 
         Parameters
@@ -511,7 +538,7 @@ class Trainer(ABC):
     # What a subclass implements
 
     @abstractmethod
-    def train_step(self, batch: Batch) -> dict[str, Any]:
+    def train_step(self, batch: Any, /) -> dict[str, Any]:
         """Compute the loss of a batch; every subclass implements it.
 
         Parameters
@@ -528,7 +555,7 @@ class Trainer(ABC):
         raise NotImplementedError("train_step must be implemented by subclasses")
 
     @abstractmethod
-    def test_step(self, batch: Batch) -> dict[str, Any]:
+    def test_step(self, batch: Any, /) -> dict[str, Any]:
         """Test on a batch; every subclass implements it.
 
         Parameters
@@ -563,29 +590,7 @@ class Trainer(ABC):
         step_dict : dict
             What `train_step` or `test_step` returned.
         """
-        mode = checks.mode(self.mode)
-        log, state, size = log_of(self, mode), self._zae_state, steps.logged_size(self, step_dict)
-        tracker = state.process.world.log_tracker if state.process.world is not None else None
-        if state.records.metrics:
-            self._update_metrics(step_dict)
-        convert = self._to_cpu if is_overridden(self, "_to_cpu") else detach_copy
-        kept = {}
-        for key, value in step_dict.items():
-            if type(value) is torch.Tensor or not is_metric(value):
-                kept[key] = convert(value)
-            else:
-                state.records.metrics.add_step_metric(mode, key, value)
-        for key, value in kept.items():
-            if isinstance(log, EpochLog):
-                log.add(key, value, size)
-            else:  # the user has replaced the log
-                log[key].append(on_cpu(value))
-            if tracker is not None:
-                tracker.record(key, size)
-        if "loss" in kept:
-            state.records.history.losses[mode].append(kept["loss"])
-        if mode == "train":
-            log_train_step(self, kept)
+        step_log.log(self, step_dict)
 
     def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
         """Return what the trainer's metrics are updated with; an override may choose other values.
@@ -603,17 +608,6 @@ class Trainer(ABC):
         """
         return default_inputs(step_dict)
 
-    def _update_metrics(self, step_dict: dict[str, Any]) -> None:
-        world, metrics = self._zae_state.process.world, self._zae_state.records.metrics
-        share = world.log_tracker.share if world is not None else None
-        if share is not None and not share.weight:  # this rank repeats a batch only to stay in step with the others
-            return
-        inputs = self.metric_inputs(step_dict)
-        if inputs is not None:
-            tensors = [value for value in tensors_of(inputs) if isinstance(value, torch.Tensor)]
-            with torch.no_grad():
-                metrics.update(self.mode, inputs, tensors[0].device if tensors else torch.device("cpu"))
-
     def log_reset(self, epoch_end: bool = False) -> None:
         """Clear both logs, and with ``epoch_end=True`` the metrics too."""
         self.log_train.clear()
@@ -623,7 +617,7 @@ class Trainer(ABC):
             self.train_metrics.clear()
             self.test_metrics.clear()
 
-    def get_loss_history(self, mode: str = "train") -> list[Any]:
+    def get_loss_history(self, mode: Mode = "train") -> list[Any]:
         """Return the loss of every step of all runs.
 
         Parameters
@@ -639,7 +633,14 @@ class Trainer(ABC):
         losses: list[Any] = getattr(self, f"loss_history_{checks.mode(mode)}")
         return losses
 
-    def plot(self, keys: Any = None, ax: Any = None, *, label: str | None = None, title: str | None = None) -> Any:
+    def plot(
+        self,
+        keys: str | Sequence[str] | None = None,
+        ax: Any = None,
+        *,
+        label: str | None = None,
+        title: str | None = None,
+    ) -> Figure:
         """Plot the history: train and test curves with the best epoch marked, and the learning rate below.
 
         Parameters
@@ -649,7 +650,7 @@ class Trainer(ABC):
         ax : matplotlib.axes.Axes, or list of these, optional
             The axes, one for each key; by default those of a new figure.
         label, title : str, optional
-            The name of the run in the legend, and the title of a new figure.
+            The name of the run in the legend, and the title of a new figure, or of the first of the axes given.
 
         Returns
         -------
@@ -681,12 +682,9 @@ class Trainer(ABC):
             ``"Batch"``, ``"LR"`` and the means to six places, without keys whose values are no numbers. An override
             may show something else.
         """
-        log = {"Batch": f"{cur_batch}/{num_batch}"}
-        if (lr := learning_rate(self.optimizer)) is not None:
-            log["LR"] = f"{lr:.3e}"
-        return {**log, **{key: f"{value:.6f}" for key, value in means_of(log_of(self)).items()}}
+        return progress_display.bar_values(self, cur_batch, num_batch)
 
-    def toggle(self, mode: str | None = None) -> None:
+    def toggle(self, mode: Mode | None = None) -> None:
         """Switch to ``mode``; None switches to the other mode."""
         self.mode = checks.mode(mode) if mode else ("test" if self.mode == "train" else "train")
 
@@ -762,11 +760,7 @@ class Trainer(ABC):
         return on_cpu(args[0]) if len(args) == 1 else tuple(self._to_cpu(value) for value in args)
 
     def _to_device(self, *args: Any, **kwargs: Any) -> Any:
-        device = self.device[self.primary_device_index]
-        if args:
-            moved = tuple(devices.move_to_device(value, device) for value in args)
-            return moved[0] if len(moved) == 1 else moved
-        return {key: devices.move_to_device(value, device) for key, value in kwargs.items()} if kwargs else None
+        return devices.move_arguments(args, kwargs, self.device[self.primary_device_index])
 
     def _check_batch_size(self) -> None:
         self.batch_size = getattr(self.loader, "batch_size", None) if self.loader is not None else 0
@@ -791,3 +785,17 @@ class Trainer(ABC):
 ORIGINALS.update(
     {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")}
 )
+
+if TYPE_CHECKING:  # what `add_on` returns; the base Any stands for what the user's class defines
+
+    class _StateManagerTrainer(signatures.StateManagerSignature, Trainer, Any): ...  # type: ignore[misc]
+
+    class _WandBLoggerTrainer(addons.WandBLoggerMixin, Trainer, Any): ...  # type: ignore[misc]
+
+    class _NeptuneLoggerTrainer(addons.NeptuneLoggerMixin, Trainer, Any): ...  # type: ignore[misc]
+
+    class _PrecisionMixerTrainer(addons.PrecisionMixerMixin, Trainer, Any): ...  # type: ignore[misc]
+
+    class _MultiGPUTrainer(addons.MultiGPUMixin, Trainer, Any): ...  # type: ignore[misc]
+
+    class _AddOnsTrainer(signatures.AddOnsSignature, Trainer, Any): ...  # type: ignore[misc]

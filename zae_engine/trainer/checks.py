@@ -24,6 +24,7 @@ from .optim import is_torch_optimizer
 from .overrides import defines_attribute, is_overridden
 from .utilities.argument_places import check_is_no_class
 from .utilities.lightning_kinds import to_list
+from .utilities.modes import Mode
 from .utilities.short_names import short_name
 
 MODES = ("train", "test")
@@ -37,11 +38,11 @@ _SET_BY_TRAINER = {
 }
 
 
-def mode(value: Any) -> str:
+def mode(value: Any) -> Mode:
     """Return a mode; raise `ValueError` unless it is "train" or "test"."""
     if value not in MODES:
         raise ValueError(f'Unexpected mode {short_name(value)}: accepted are "train" and "test".')
-    return str(value)
+    return "train" if value == "train" else "test"
 
 
 def epoch_means(value: Any) -> str:

@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, overload
 
 from .history import History
-from .plotting import integer_ticks, new_figure, quantities, selected, to_number
+from .plotting import integer_ticks, new_figure, quantities, say_nothing_to_plot, selected, to_number
 from .utilities.import_guard import guarded_import
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 _STYLES = {"train": "--", "test": "-"}
 
 
+class HasLosses(Protocol):
+    """A trainer for type checkers; a subclass may use the name ``history`` for something else."""
+
+    @property
+    def get_loss_history(self) -> Callable[..., list[Any]]:
+        """The method that returns the loss of every step."""
+
+
+Run = Union[HasLosses, History, str, "os.PathLike[str]"]
+
+
+@overload
 def compare(
-    runs: Mapping[str, Any],
+    runs: Mapping[str, Run],
+    keys: str | Sequence[str] | None = None,
+    *,
+    table: Literal[False] = False,
+    title: str | None = None,
+) -> Figure: ...
+@overload
+def compare(
+    runs: Mapping[str, Run],
+    keys: str | Sequence[str] | None = None,
+    *,
+    table: Literal[True],
+) -> DataFrame: ...
+def compare(
+    runs: Mapping[str, Run],
     keys: str | Sequence[str] | None = None,
     *,
     table: bool = False,
@@ -49,6 +76,8 @@ def compare(
         If the runs are no mapping of such objects.
     KeyError
         If no run has a quantity of that name.
+    ValueError
+        If a title is given for a table, which has none.
     ModuleNotFoundError
         If matplotlib, or pandas for the table, is not installed.
 
@@ -62,6 +91,8 @@ def compare(
     >>> compare({"lr 0.01": slow, "lr 0.1": fast}, table=True)["test_loss"].to_dict()
     {'lr 0.01': 1.0, 'lr 0.1': 0.3333333333333333}
     """
+    if table and title is not None:
+        raise ValueError(f"title={title!r} is the title of a figure, but table=True asks for a table: leave one out.")
     histories = _histories(runs)
     chosen = _chosen(histories, keys)
     return _table(histories, chosen) if table else _figure(histories, chosen, title)
@@ -96,7 +127,7 @@ def _chosen(histories: Mapping[str, History], keys: str | Sequence[str] | None) 
 def _figure(histories: Mapping[str, History], keys: Sequence[str], title: str | None) -> Figure:
     figure, axes = new_figure([3.0] * max(len(keys), 1))
     if not keys:
-        axes[0].text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axes[0].transAxes)
+        say_nothing_to_plot(axes[0])
     names = list(histories)
     colours = _colours(len(names))
     modes = set()

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
@@ -17,6 +17,7 @@ from .logs.reductions import mean
 from .logs.value_buffer import ValueBuffer
 from .utilities.atomic_io import atomic_write
 from .utilities.import_guard import guarded_import
+from .utilities.modes import Mode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 _FORMAT = 1
 _CHECKSUM = re.compile(rb', "sha256": "([0-9a-f]{64})"}\Z')
-MODES = ("train", "test")
+MODES: tuple[Mode, ...] = ("train", "test")
 _ROWS_SHOWN = 20
 
 
@@ -60,7 +61,7 @@ class History(Sequence[Record]):
 
     def __init__(self) -> None:
         self._records: list[Record] = []
-        self.losses: dict[str, ValueBuffer] = {mode: ValueBuffer() for mode in MODES}
+        self.losses: dict[Mode, ValueBuffer] = {mode: ValueBuffer() for mode in MODES}
 
     # Reading
 
@@ -125,7 +126,7 @@ class History(Sequence[Record]):
         """Return the names of all values, in the order of their first occurrence."""
         return list(dict.fromkeys(key for record in self._records for key in record))
 
-    def steps(self, mode: str = "train") -> list[float]:
+    def steps(self, mode: Mode = "train") -> list[float]:
         """Return the loss of every step.
 
         Parameters
@@ -147,7 +148,7 @@ class History(Sequence[Record]):
             return values
         return [_float(value) for value in self.losses[mode].read_from(0)]
 
-    def best(self, key: str | None = None, mode: str = "min") -> Record:
+    def best(self, key: str | None = None, mode: Literal["min", "max"] = "min") -> Record:
         """Return the record of the best epoch.
 
         Parameters
@@ -296,7 +297,7 @@ class History(Sequence[Record]):
         label : str, optional
             The name of the run in the legend; the run then has one colour, and training is dashed.
         title : str, optional
-            The title of a new figure.
+            The title of a new figure, or of the first of the axes that are given.
 
         Returns
         -------

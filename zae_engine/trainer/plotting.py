@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
 from .utilities.import_guard import guarded_import
+from .utilities.modes import Mode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {"train": "#1f77b4", "test": "#d95f02"}
 _BARS = "▁▂▃▄▅▆▇█"
+_LIMITED: WeakSet[Any] = WeakSet()
+"""The axes whose limits a plot has set, which those of later runs widen; limits that the user has set stay."""
 _NOT_PLOTTED = ("epoch", "steps", "lr", "seconds", "best")
 
 
@@ -22,7 +26,7 @@ class HistoryLike(Protocol):
     """The attributes of a history that a plot reads; `zae_engine.trainer.history.History` implements it."""
 
     @property
-    def losses(self) -> Mapping[str, Any]:
+    def losses(self) -> Mapping[Mode, Any]:
         """The losses of all steps, by mode."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -34,7 +38,7 @@ class HistoryLike(Protocol):
     def keys(self) -> Iterable[str]:
         """Return the names in the records."""
 
-    def steps(self, mode: str = "train") -> Sequence[float]:
+    def steps(self, mode: Mode = "train") -> Sequence[float]:
         """Return the loss of every step."""
 
 
@@ -61,7 +65,7 @@ def plot(
     label : str, optional
         The name of the run in the legend.
     title : str, optional
-        The title of the figure.
+        The title of the figure; of the first of the user's axes, if there are any.
 
     Returns
     -------
@@ -71,14 +75,14 @@ def plot(
     chosen = selected(quantities(history), keys, "There is nothing to plot as {}")
     if ax is not None:
         given = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
-        return _draw_on(given, history, chosen, label, needs_all=keys is not None)
+        return _draw_on(given, history, chosen, label, title, needs_all=keys is not None)
     rates = {value for value in _column(history, "lr") if not math.isnan(value)}
     shows_rate = len(rates) > 1  # a constant rate needs no panel
     figure, axes = new_figure([3.0] * max(len(chosen), 1) + [1.2] * shows_rate, figure)
     for axis, key in zip(axes, chosen, strict=False):
         _draw_curves(axis, history, key, label)
     if not chosen:
-        axes[0].text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axes[0].transAxes)
+        say_nothing_to_plot(axes[0])
     if shows_rate:
         _draw_learning_rate(axes[-1], history)
     axes[-1].set_xlabel("epoch")
@@ -109,13 +113,24 @@ def new_figure(heights: Sequence[float], figure: Any = None) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _draw_on(axes: list[Any], history: HistoryLike, keys: list[str], label: str | None, needs_all: bool) -> Figure:
+def say_nothing_to_plot(axis: Any) -> None:
+    """Write on an axis that there is nothing to plot."""
+    axis.text(0.5, 0.5, "no epoch yet", ha="center", va="center", transform=axis.transAxes)
+
+
+def _draw_on(
+    axes: list[Any], history: HistoryLike, keys: list[str], label: str | None, title: str | None, needs_all: bool
+) -> Figure:
     """Draw on the user's axes; raise `ValueError` if all keys are needed and the axes are too few."""
     if needs_all and len(axes) < len(keys):
         raise ValueError(f"{len(axes)} axes are given for {len(keys)} keys; give one for each.")
     for axis, key in zip(axes, keys, strict=False):
         _draw_curves(axis, history, key, label)
         axis.set_xlabel("epoch")
+    if not keys:
+        say_nothing_to_plot(axes[0])
+    if title is not None:
+        axes[0].set_title(title)
     figure: Figure = axes[0].figure
     return figure
 
@@ -153,6 +168,9 @@ def _draw_curves(axis: Any, history: HistoryLike, key: str, label: str | None = 
         styles = {"train": "--", "test": "-"}
     elif key == "loss":
         _draw_step_losses(axis, history)
+    drawn = [value for mode in colours for value in _column(history, f"{mode}_{key}") if math.isfinite(value)]
+    if drawn and axis in _LIMITED:
+        _widen(axis, min(drawn), max(drawn))
     for mode, colour in colours.items():
         if _has_numbers(history, mode, key):
             marker = "o" if len(history) <= 40 else None
@@ -183,6 +201,7 @@ def _draw_curves(axis: Any, history: HistoryLike, key: str, label: str | None = 
 
 def _draw_step_losses(axis: Any, history: HistoryLike) -> None:
     """Draw the smoothed losses of the training steps behind the curves, on the epochs' axis."""
+    has_no_curves = not axis.lines
     losses = np.asarray(history.steps("train"), dtype=float)
     if len(losses) < 8:
         return
@@ -205,8 +224,16 @@ def _draw_step_losses(axis: Any, history: HistoryLike) -> None:
         epoch_losses = [v for mode in _COLOURS for v in _column(history, f"{mode}_loss") if math.isfinite(v)]
         low = min([*epoch_losses, np.quantile(finite, 0.01)])
         high = max([*epoch_losses, np.quantile(finite, 0.99)])
-        if high > low:
+        if high > low and has_no_curves and axis.get_autoscaley_on():
+            _LIMITED.add(axis)
             axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _widen(axis: Any, low: float, high: float) -> None:
+    """Widen the limits of an axis so that they contain two values."""
+    bottom, top = axis.get_ylim()
+    margin = 0.05 * (max(high, top) - min(low, bottom))
+    axis.set_ylim(bottom if low >= bottom else low - margin, top if high <= top else high + margin)
 
 
 def _smooth(values: Any, width: int) -> Any:

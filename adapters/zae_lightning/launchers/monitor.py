@@ -22,7 +22,16 @@ START_GRACE_SECONDS = 5.0
 
 
 class ProcessFailed(RuntimeError):
-    """A process of a run has ended by a signal, with an exit code, or by an exception that cannot be pickled."""
+    """A process of a run has ended by a signal, with an exit code, or by an exception that cannot be pickled.
+
+    Examples
+    --------
+    >>> import zae_lightning
+    >>> try:
+    ...     trainer.run(10, loader)  # doctest: +SKIP
+    ... except zae_lightning.ProcessFailed:
+    ...     trainer.save_model("so_far.pt")  # what rank 0 had done up to there
+    """
 
 
 class RankTraceback(Exception):

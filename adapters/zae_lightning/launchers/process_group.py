@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ..protocol import TrainerProtocol, World
+from .rendezvous import shares_store_of_agent, store_of_attempt
 
 
 class ProcessEnvironment(ClusterEnvironment):
@@ -91,6 +93,8 @@ def connect(
     store = None
     if store_address is not None:
         store = dist.TCPStore(*store_address, is_master=False)  # type: ignore[attr-defined]
+    elif world.launcher == "torchrun" and init_method is None and shares_store_of_agent():
+        store = store_of_attempt(world)
     dist.init_process_group(
         dist.get_default_backend_for_device(device),
         init_method=init_method,
@@ -99,7 +103,17 @@ def connect(
         world_size=world.size,
         device_id=device if device.type == "cuda" else None,
     )
-    atexit.register(disconnect)
+    atexit.register(_disconnect_at_exit)
+
+
+def _disconnect_at_exit() -> None:
+    """Destroy the process group, unless an exception ends the process.
+
+    Where NCCL has operations that wait for other ranks, destroying would wait too, and the launcher would not learn
+    that this process has failed.
+    """
+    if getattr(sys, "last_value", None) is None or (dist.is_initialized() and dist.get_backend() == "gloo"):
+        disconnect()
 
 
 def disconnect() -> None:

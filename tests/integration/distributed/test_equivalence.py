@@ -73,3 +73,12 @@ def differences(expected: Any, found: Any, tolerance: float, path: str = "") -> 
     if isinstance(expected, float):
         return [] if found == pytest.approx(expected, rel=tolerance) else [f"{path}: {expected} and {found}"]
     return [] if expected == found else [f"{path}: {expected!r} and {found!r}"]
+
+
+def test_optimizers_that_compare_losses_call_their_closure_as_often_as_in_one_process(played: dict[str, Any]) -> None:
+    for name in ("lbfgs_with_a_line_search", "lbfgs_with_shares_that_differ", "lbfgs_in_an_overridden_run_batch"):
+        expected, *found = (played[who][name] for who in ("alone", "0", "1"))
+        for rank in found:
+            assert rank["optimizer"][0]["func_evals"] == expected["optimizer"][0]["func_evals"] > 4
+            assert differences(expected["weights"], rank["weights"], 1e-5) == []
+    assert len(set(played["alone"]["a_line_search_of_ones_own"]["outputs"])) > 1

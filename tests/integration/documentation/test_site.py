@@ -20,7 +20,8 @@ import torch
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.name.startswith("_"))
+KOREAN = DOCS / "ko"  # test_korean.py: its code is that of the English pages
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.name.startswith("_") and KOREAN not in path.parents)
 CODE = re.compile(r"^```(?:python\n(.*?)^```|\{include\} (\S+)\n.*?```)|^% check: (.*?)$", re.DOTALL | re.MULTILINE)
 
 
@@ -98,6 +99,18 @@ def test_the_messages_of_the_troubleshooting_page_are_those_of_the_package():
     messages = re.findall(r"^### (.*)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
     assert len(messages) > 20
     assert [message for message in messages if message not in text] == []
+
+
+def test_the_errors_from_a_to_z_are_those_of_the_troubleshooting_page():
+    messages = re.findall(r"^### (.*)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^- \[(.*)\]\(\.\./troubleshooting\.md#", (DOCS / "reference" / "errors.md").read_text(), re.MULTILINE
+    )
+    assert listed == sorted(messages, key=str.lower)
+
+
+def test_every_link_has_a_text_so_that_the_pages_can_be_read_as_files():
+    assert [name_of(page) for page in DOCS.rglob("*.md") if re.search(r"(?<!!)\[\]\(", page.read_text())] == []
 
 
 def test_broken_links_are_found(tmp_path):

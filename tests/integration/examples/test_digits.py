@@ -1,4 +1,4 @@
-"""The README's first command trains to what it promises."""
+"""The first command of the README and of the site trains to what they promise."""
 
 from __future__ import annotations
 

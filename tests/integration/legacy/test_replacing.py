@@ -87,8 +87,9 @@ def test_an_editable_installation_of_ours_in_place_of_upstream_and_back(fresh, u
     check_that_it_is(upstream, environment)
 
 
-def test_the_recipe_of_the_readme_ports_an_example_of_upstream(fresh, upstream):
-    [recipe] = re.findall(r"```bash\n([^`]*zae_engine.legacy install[^`]*)```", (ROOT / "README.md").read_text())
+def test_the_recipe_of_the_porting_page_ports_an_example_of_upstream(fresh, upstream):
+    page = (ROOT / "docs" / "porting" / "index.md").read_text()
+    [recipe] = re.findall(r"```bash\n([^`]*zae_engine.legacy install[^`]*)```", page)
     lines = [line.split("#")[0].split() for line in recipe.splitlines()]
     assert len(lines) <= 5
     environment = fresh()

@@ -24,8 +24,18 @@ def pictures_of(book):
     return [output for output in outputs_of(book) if "image/png" in output.get("data", {})]
 
 
-def test_all_four_are_there():
-    assert [path.stem[0] for path in NOTEBOOKS] == ["1", "2", "3", "4"]
+def test_the_tutorials_of_the_site_list_each_of_them():
+    index = (EXAMPLES.parent / "docs" / "tutorials" / "index.md").read_text()
+    assert len(NOTEBOOKS) >= 7
+    assert sorted(re.findall(r"<(\w+)>$", index, re.MULTILINE)) == [path.stem for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_links_lead_somewhere(path):
+    book = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    for link in re.findall(r"\]\(((?!http)[^)#]+)", text):
+        assert (EXAMPLES / link).exists(), link
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

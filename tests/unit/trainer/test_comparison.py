@@ -78,3 +78,8 @@ def test_nothing_to_compare_says_so():
         compare([history(1.0)])
     with pytest.raises(TypeError, match="The run 'a' is of type int"):
         compare({"a": 3})
+
+
+def test_a_title_for_a_table_is_refused():
+    with pytest.raises(ValueError, match="title='A table' is the title of a figure"):
+        compare({"a": History()}, table=True, title="A table")

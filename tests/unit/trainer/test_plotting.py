@@ -124,3 +124,37 @@ def test_a_line_of_text_shows_both_losses():
     assert line(history(3)) == "train_loss █▃▁ 0.6667   test_loss █▃▁ 1"
     assert line(History()) == ""
     assert line(history(3, train_loss=1.0, test_loss=math.nan)) == "train_loss ▁▁▁ 1"
+
+
+def test_axes_of_the_users_own_say_that_there_is_nothing_to_plot_and_get_the_title():
+    axis = Figure().subplots()
+    History().plot(ax=axis, title="Not yet")
+    assert [text.get_text() for text in axis.texts] == ["no epoch yet"]
+    assert axis.get_title() == "Not yet"
+
+
+def long_run(scale):
+    made = history()
+    for record in made:
+        record["train_loss"], record["test_loss"] = scale * record["train_loss"], scale * record["test_loss"]
+    made.losses["train"].extend(scale * torch.linspace(2.0, 0.4, 50))
+    return made
+
+
+@pytest.mark.parametrize("label", [None, "another"])
+def test_limits_hold_the_curves_of_all_runs_on_an_axis(label):
+    axis = Figure().subplots()
+    long_run(1.0).plot("loss", ax=axis)
+    long_run(10.0).plot("loss", ax=axis, label=label)
+    long_run(0.01).plot("loss", ax=axis, label=label)
+    low, high = axis.get_ylim()
+    assert low < 0.01 * 0.4
+    assert high > 10.0 * 5.0
+
+
+def test_limits_of_the_users_own_stay():
+    axis = Figure().subplots()
+    axis.set_ylim(0.0, 1.5)
+    long_run(1.0).plot("loss", ax=axis)
+    long_run(10.0).plot("loss", ax=axis, label="another")
+    assert axis.get_ylim() == (0.0, 1.5)

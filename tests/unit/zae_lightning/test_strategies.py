@@ -5,8 +5,10 @@ from __future__ import annotations
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
-from zae_lightning.strategies import accelerator_arguments, placement_arguments, strategy_for
+from zae_lightning.strategies import accelerator_arguments, placement_arguments, plugins_for, strategy_for
 
 from tests.conftest import Classifier
 from zae_engine.trainer.addons import MultiGPUAddon, PrecisionMixerAddon
@@ -63,6 +65,20 @@ def test_lightning_receives_the_number_of_nodes():
 def test_one_process_leaves_the_strategy_to_lightning_unless_one_is_given():
     assert "strategy" not in place(["cpu"])
     assert isinstance(place(["cpu"], strategy="ddp")["strategy"], DDPStrategy)
+
+
+def test_a_cluster_environment_of_the_users_own_replaces_the_adapters():
+    world, other = World(0, 1, 0, 1), AsyncCheckpointIO()
+    own, given = place(["cpu"])["plugins"], LightningEnvironment()
+    assert plugins_for(own, [other], world) == [*own, other]
+    assert plugins_for(own, [other, given], world) == [other, given]
+    assert plugins_for(own, [given], None) == [given]
+
+
+def test_a_cluster_environment_that_contradicts_the_processes_is_an_error():
+    world = World(1, 2, 1, 2, "torchrun")
+    with pytest.raises(ValueError, match=r"LightningEnvironment says .* rank 0 of 1 .*has rank 1 of 2"):
+        plugins_for([], [LightningEnvironment()], world)
 
 
 @pytest.mark.parametrize("name", ["auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"])

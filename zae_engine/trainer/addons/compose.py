@@ -78,8 +78,12 @@ def with_mixin(base_cls: type[T], mixin: type, name: str) -> type[T]:
 
 def add_ons_of(cls: type) -> list[str]:
     """Return the names of the add-ons of a class and its bases, the innermost first."""
-    made = [base.__dict__["_zae_made_from"] for base in reversed(cls.__mro__) if "_zae_made_from" in base.__dict__]
-    return list(dict.fromkeys(_name(add_on) for _, add_ons in made for add_on in add_ons))
+    names = []
+    for base in reversed(cls.__mro__):
+        if "_zae_add_on" in base.__dict__:  # a mixin, from `with_mixin` or from a class statement of the user's
+            names.append(base.__dict__["_zae_add_on"])
+        names += [_name(add_on) for add_on in base.__dict__.get("_zae_made_from", (None, ()))[1]]
+    return list(dict.fromkeys(names))
 
 
 def _name(add_on: Any) -> str:

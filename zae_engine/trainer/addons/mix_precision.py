@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -12,7 +12,8 @@ from ..precision import Autocast
 from .compose import with_mixin
 from .core import AddOnBase, T
 
-NAMES = ("fp32", "fp16", "bf16")
+Name = Literal["fp32", "fp16", "bf16"]
+NAMES: tuple[Name, ...] = ("fp32", "fp16", "bf16")
 _AS_IN_0_7_6 = "PrecisionMixerAddon requires at least one GPU device to function."
 
 
@@ -60,14 +61,15 @@ class PrecisionMixerAddon(AddOnBase):
 class PrecisionMixerMixin:
     """The part of a trainer that `PrecisionMixerAddon` adds."""
 
+    _zae_add_on = "PrecisionMixerAddon"
     device: list[torch.device]
     primary_device_index: int
     _zae_state: TrainerState
 
-    def __init__(self, *args: Any, precision: str | Sequence[str] = "auto", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, precision: Literal["auto"] | Name | Sequence[Name] = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         device = self.device[self.primary_device_index]
-        self.precision = self._determine_precision(precision)
+        self.precision: list[str] = self._determine_precision(precision)
         self._zae_state.config.precision = Autocast(_first_possible(self.precision, device), device)
         self.scaler = self._zae_state.config.precision.scaler
 

@@ -13,8 +13,8 @@ class MultiGPUAddon(AddOnBase):
 
     ``device`` is a list: ``["cuda:0", "cuda:1"]`` uses exactly these GPUs (NCCL), ``["cpu", "cpu"]`` two processes on
     the CPU (gloo). A script spawns the processes for each run and needs ``if __name__ == "__main__":`` for that. A
-    notebook forks them. Under torchrun or SLURM the trainer uses the launcher's processes, on all nodes; there
-    ``device="cuda"`` or ``"cpu"`` means one device for each process.
+    notebook forks them. Under torchrun or SLURM, and in the loop of a Ray ``TorchTrainer``, the trainer uses the
+    launcher's processes, on all nodes; there ``device="cuda"`` or ``"cpu"`` means one device for each process.
 
     Every step takes a batch for each process from the loader, in the loader's order, whatever its sampler: two
     processes with a loader of batch size 16 learn what one process learns with batch size 32. Each sample is used once
@@ -64,6 +64,7 @@ class MultiGPUAddon(AddOnBase):
 class MultiGPUMixin:
     """The part of a trainer that `MultiGPUAddon` adds."""
 
+    _zae_add_on = "MultiGPUAddon"
     _zae_is_distributed = True
 
     def __init__(self, *args: Any, init_method: str | None = None, **kwargs: Any) -> None:

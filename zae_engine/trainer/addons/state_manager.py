@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from ..checkpoint.best import compared_value
 from ..checkpoint.loading import load
 from ..checkpoint.storage import formats, manifest
 from ..checkpoint.storage.atomic_folder import AtomicFolder
+from ..checkpoint.storage.latest import earlier_saves, latest_state
 from ..checkpoint.storage.writers import WriterIdentity
 from ..distributed.world import is_rank_zero
 from ..utilities.import_guard import guarded_import
@@ -37,10 +38,28 @@ class StateManagerAddon(AddOnBase):
         The number of epochs after which the latest state is saved too, into the folder ``latest`` beside the files of
         the best one; None, the default, for never.
 
-    Three files have the names and formats of zae-engine 0.7.6, so that each version reads the files of the other:
-    ``model.ckpt`` (`torch.save`) or ``model.safetensor``, ``optimizer.zae`` and ``scheduler.zae`` (pickles). A fourth,
-    ``trainer.zae``, holds all else that exact resume needs. All four replace the previous ones together. A part that
-    the trainer does not have, such as a scheduler, or that has no ``state_dict``, is not written.
+    The folder has these files. All replace the previous ones together; the first three have the names and formats of
+    zae-engine 0.7.6, so that each version reads the files of the other. A part that the trainer does not have, such as
+    a scheduler, or that has no ``state_dict``, is not written.
+
+    ``model.ckpt`` or ``model.safetensor``
+        The model's weights, by `torch.save` or safetensors.
+    ``optimizer.zae``, ``scheduler.zae``
+        Their states, as pickles.
+    ``trainer.zae``
+        All else that exact resume needs: progress, best weights, history, random states, scaler, callbacks.
+    ``latest/``
+        The same files of the latest epoch, with ``save_every``, if it is not the best one.
+    ``stopped/``
+        The same files of the moment of a SIGTERM, until a run has continued.
+    ``.saving/``, ``.saved/``
+        The new files while a save replaces the old ones.
+
+    `run` copies the state of a better epoch, and writes and flushes the files in a thread while it trains the next epoch.
+    They are complete when ``run`` ends, by an exception or an interrupt too, and when ``save_state``, ``load_state`` or
+    ``state_file`` returns. A subclass that overrides one of these methods, ``check_better`` or ``save_model``, … finds
+    them complete at once, since its saves are written before training continues. The copy takes as much memory as the
+    model and the optimizer's state.
 
     Each trainer needs a folder of its own. If another trainer saves into the folder at the same moment, or has saved
     there and is in a run in this process, a save is refused. If a save replaces the state of another trainer that
@@ -57,16 +76,21 @@ class StateManagerAddon(AddOnBase):
 
     Examples
     --------
+    >>> import os, tempfile, torch
     >>> from zae_engine.trainer import Trainer
     >>> from zae_engine.trainer.addons import StateManagerAddon
-    >>> MyTrainer = Trainer.add_on(StateManagerAddon)
-    >>> trainer = MyTrainer(
-    ...     model=my_model,
-    ...     device='cuda',
-    ...     optimizer=my_optimizer,
-    ...     scheduler=my_scheduler,
-    ...     save_path='./checkpoints'
-    ... )  # doctest: +SKIP
+    >>> class MyTrainer(Trainer.add_on(StateManagerAddon)):
+    ...     def train_step(self, batch):
+    ...         x, y = batch
+    ...         return {"loss": torch.nn.functional.mse_loss(self.model(x), y)}
+    ...     test_step = train_step
+    >>> model, folder = torch.nn.Linear(3, 1), tempfile.TemporaryDirectory()
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> trainer = MyTrainer(model, "cpu", "train", optimizer, log_bar=False, save_path=folder.name)
+    >>> trainer.run(1, [(torch.ones(4, 3), torch.zeros(4, 1))])  # the first epoch is better than none, and is saved
+    >>> sorted(os.listdir(folder.name))
+    ['model.ckpt', 'optimizer.zae', 'trainer.zae']
+    >>> trainer.load_state()  # or in a new process
     """
 
     def __init__(self, save_path: str, save_format: str = "ckpt", save_every: int | None = None) -> None:
@@ -83,11 +107,13 @@ class StateManagerAddon(AddOnBase):
 class StateManagerMixin(StateSavingMixin):
     """The part of a trainer that `StateManagerAddon` adds."""
 
+    _zae_add_on = "StateManagerAddon"
+
     def __init__(
         self,
         *args: Any,
-        save_path: str | None = None,
-        save_format: str = "ckpt",
+        save_path: str | os.PathLike[str] | None = None,
+        save_format: Literal["ckpt", "safetensor"] = "ckpt",
         save_every: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -101,7 +127,7 @@ class StateManagerMixin(StateSavingMixin):
         if save_every is not None and (type(save_every) is not int or save_every < 1):
             raise ValueError(f"save_every={save_every!r} is no number of epochs: give 1 or more, or None for never.")
         self.save_path = save_path
-        self.save_format = save_format
+        self.save_format: Literal["ckpt", "safetensor"] = save_format
         self.save_every = save_every
         self.saved_loss: float | None = None
         self._zae_weights_to_continue: Mapping[str, Any] | None = None
@@ -172,13 +198,16 @@ class StateManagerMixin(StateSavingMixin):
     @contextmanager
     def _zae_folder_beside(self, name: str) -> Iterator[None]:
         """Save into a folder beside the best state within the block."""
+        self._zae_state.process.saves.wait()
         own = (self._zae_save_path, self._zae_folder)
         if name:
+            self._zae_save_status.note = {"later_than": earlier_saves(self._zae_folder, name)}
             self.save_path = os.path.join(self._zae_folder, name)
         try:
             yield
         finally:
             self._zae_save_path, self._zae_folder = own
+            self._zae_save_status.note = {}
 
     def _zae_run_is_complete(self) -> None:
         if self._zae_save_status.is_stopped:
@@ -211,13 +240,13 @@ class StateManagerMixin(StateSavingMixin):
         names = self._zae_file_names()
         names = {part: name for part, name in names.items() if hasattr(getattr(self, part), "state_dict")}
         self._zae_state.process.saves.wait()
-        stopped, latest = (AtomicFolder(os.path.join(self._zae_folder, name)) for name in ("stopped", "latest"))
-        folder = next((found for found in (stopped, latest) if found.names()), AtomicFolder(self._zae_folder))
+        folder = latest_state(self._zae_folder)
         if missing_ok and not any(name in folder.names() for name in (*names.values(), manifest.REST)):
             return
         saved = manifest.read(folder, names, self.save_format)
         load(as_trainer(self), saved.parts, saved.rest, saved.files)
-        self._zae_save_status.is_stopped, self._zae_save_status.saved_epoch = folder is stopped, None
+        self._zae_save_status.is_stopped = folder.path == os.path.join(self._zae_folder, "stopped")
+        self._zae_save_status.saved_epoch = None
         self._zae_writer.has_loaded(folder)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._protocol import TrainerProtocol
 from .._state import TrainerState
@@ -24,6 +24,9 @@ from ..distributed.world import is_rank_zero
 from ..optim import has_modes, set_optimizer_mode
 from ..utilities.atomic_io import os_error_cause
 
+if TYPE_CHECKING:
+    from zae_lightning.kinds import Callback
+
 
 class StateSavingMixin:
     """The part of `StateManagerMixin` that writes files."""
@@ -31,9 +34,9 @@ class StateSavingMixin:
     model: Any
     optimizer: Any
     scheduler: Any
-    callbacks: Any
-    save_format: str
-    _zae_save_path: str
+    callbacks: list[Callback]
+    save_format: Literal["ckpt", "safetensor"]
+    _zae_save_path: str | os.PathLike[str]
     _zae_folder: str
     _zae_state: TrainerState
     _zae_weights_to_continue: Mapping[str, Any] | None
@@ -41,12 +44,12 @@ class StateSavingMixin:
     _zae_writer: WriterIdentity
 
     @property
-    def save_path(self) -> str:
+    def save_path(self) -> str | os.PathLike[str]:
         """The folder for the files, as it was given."""
         return self._zae_save_path
 
     @save_path.setter
-    def save_path(self, path: str) -> None:
+    def save_path(self, path: str | os.PathLike[str]) -> None:
         self._zae_save_path, self._zae_folder = path, os.path.abspath(path)
 
     def state_file(self, part: str) -> str:
@@ -107,7 +110,7 @@ class StateSavingMixin:
                 self.save_scheduler()
             finally:
                 saving.staged = None
-            content = manifest.write_manifest(folder, staged, rest, self._zae_writer.note())
+            content = manifest.write_manifest(folder, staged, rest, self._zae_note())
         record_writer(folder, self)
         self._zae_forget_stop()
         self._zae_remove("latest")  # of a time before
@@ -141,7 +144,7 @@ class StateSavingMixin:
                 files = file_writers(self._zae_model_state(), states, self._zae_file_names(), self.save_format)
                 rest = formats.fixed_copy(self._zae_rest())
             superseded = [os.path.join(self._zae_folder, name) for name in ("latest", "stopped")]
-        saves.submit(partial(save.write, files, rest, self._zae_writer.note(), superseded), on_failure)
+        saves.submit(partial(save.write, files, rest, self._zae_note(), superseded), on_failure)
         record_writer(save.folder, self)
         self._zae_save_status.is_stopped = False
         what = f"The state in {self.save_path!r} lacks what callbacks have learned at the end of the epoch"
@@ -150,6 +153,9 @@ class StateSavingMixin:
             lambda states: saves.submit(partial(save.complete, formats.fixed_copy(states)), failed)
         )
         return True
+
+    def _zae_note(self) -> dict[str, Any]:
+        return {**self._zae_writer.note(), **self._zae_save_status.note}
 
     def _zae_rest(self) -> dict[str, Any]:
         """Return all of the state beside model, optimizer and scheduler."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..distributed.world import is_rank_zero
 from ..utilities.import_guard import guarded_import
@@ -13,7 +13,12 @@ from .compose import with_mixin
 from .core import AddOnBase, T
 from .neptune_offline import read_offline_run
 
+if TYPE_CHECKING:
+    from zae_lightning.kinds import Logger
+
 __all__ = ["NeptuneLoggerAddon", "WandBLoggerAddon", "read_offline_run"]
+
+WebLoggerParams = Mapping[str, Mapping[str, Any]]
 
 
 class WandBLoggerAddon(AddOnBase):
@@ -110,10 +115,9 @@ class NeptuneLoggerAddon(AddOnBase):
 class WebLoggerMixin:
     """The part of a trainer that both add-ons need."""
 
-    loggers: list[Any]
+    loggers: list[Logger]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.pop("web_logger", None)
+    def __init__(self, *args: Any, web_logger: WebLoggerParams | None = None, **kwargs: Any) -> None:
         self.web_logger: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
 
@@ -149,9 +153,11 @@ class WebLoggerMixin:
 class WandBLoggerMixin(WebLoggerMixin):
     """The part of a trainer that `WandBLoggerAddon` adds."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params = _own_params("wandb", kwargs)
-        super().__init__(*args, **kwargs)
+    _zae_add_on = "WandBLoggerAddon"
+
+    def __init__(self, *args: Any, web_logger: WebLoggerParams | None = None, **kwargs: Any) -> None:
+        params = _own_params("wandb", web_logger)
+        super().__init__(*args, **_for_others(web_logger), **kwargs)
         if params is not None:
             _require("wandb", "WandBLoggerAddon")
             self._open_web_logger("wandb", self.init_wandb, _of_rank(self, params, "disabled"))
@@ -164,9 +170,11 @@ class WandBLoggerMixin(WebLoggerMixin):
 class NeptuneLoggerMixin(WebLoggerMixin):
     """The part of a trainer that `NeptuneLoggerAddon` adds."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params = _own_params("neptune", kwargs)
-        super().__init__(*args, **kwargs)
+    _zae_add_on = "NeptuneLoggerAddon"
+
+    def __init__(self, *args: Any, web_logger: WebLoggerParams | None = None, **kwargs: Any) -> None:
+        params = _own_params("neptune", web_logger)
+        super().__init__(*args, **_for_others(web_logger), **kwargs)
         if params is not None:
             _require("neptune", "NeptuneLoggerAddon")
             self._open_web_logger("neptune", self.init_neptune, _of_rank(self, params, "debug"))
@@ -182,9 +190,13 @@ class NeptuneLoggerMixin(WebLoggerMixin):
             _adapter("neptune").ensure_is_live(run)
 
 
-def _own_params(name: str, kwargs: dict[str, Any]) -> dict[str, Any] | None:
-    """Return an add-on's entry of ``web_logger``, None without; other entries stay for the add-ons within."""
-    web_logger = kwargs.get("web_logger")
+def _for_others(web_logger: Any) -> dict[str, Any]:
+    """Return the keyword for the add-ons within; nothing if the user gives none."""
+    return {} if web_logger is None else {"web_logger": web_logger}
+
+
+def _own_params(name: str, web_logger: Any) -> dict[str, Any] | None:
+    """Return an add-on's entry of ``web_logger``, None without; other entries are for the add-ons within."""
     if web_logger is None:
         return None
     if not isinstance(web_logger, Mapping) or not isinstance(web_logger.get(name, {}), Mapping):

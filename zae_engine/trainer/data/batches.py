@@ -13,25 +13,29 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 DEFAULT_BATCH_SIZE = 256
 
 
-def batches_of(data: Any, batch_size: int | None) -> Iterable[Any]:
+def batches_of(data: Any, batch_size: int | None, precision: torch.dtype | None = None) -> Iterable[Any]:
     """Return an iterable of batches.
 
     Parameters
     ----------
-    data : iterable of batches, torch.utils.data.Dataset, torch.Tensor, numpy.ndarray, or one batch
-        A tensor and an array hold a sample in each row. A mapping, a tuple, and a list of tensors or arrays are one
-        batch.
+    data : iterable of batches, Dataset, torch.Tensor, numpy.ndarray, pandas.DataFrame or Series, or one batch
+        A tensor, an array and a table hold a sample in each row. A mapping, a tuple, and a list of tensors or arrays
+        are one batch.
     batch_size : int or None
-        The rows of a batch, where the data are a dataset, a tensor or an array; None for 256.
+        The rows of a batch, where the data are a dataset, a tensor, an array or a table; None for 256.
+    precision : torch.dtype, optional
+        The type for arrays and tables of floats, which numpy holds in double precision by default.
 
     Raises
     ------
     TypeError
-        If the data are none of these.
+        If the data are none of these, or a table has a column that holds no numbers.
     """
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
+    if hasattr(data, "iloc") and hasattr(data, "to_numpy"):
+        data = _array_of_table(data)
     if isinstance(data, np.ndarray):
-        data = _with_tensors(data)
+        data = _with_tensors(data, precision)
     if isinstance(data, torch.Tensor):
         if not data.dim():
             raise TypeError("data is a tensor without rows (0 dimensions), but each row is a sample. Give data[None].")
@@ -42,10 +46,10 @@ def batches_of(data: Any, batch_size: int | None) -> Iterable[Any]:
         return DataLoader(data, size)
     if isinstance(data, (str, bytes, torch.nn.Module)) or not hasattr(type(data), "__iter__"):
         raise TypeError(
-            f"data is of type {type(data).__name__}. Give a loader, a dataset, a tensor, an array, or one batch (a "
-            f"tuple or a dict of tensors)."
+            f"data is of type {type(data).__name__}. Give a loader, a dataset, a tensor, an array, a table, or one "
+            f"batch (a tuple or a dict of tensors)."
         )
-    return [_with_tensors(data)] if _is_one_batch(data) else data
+    return [_with_tensors(data, precision)] if _is_one_batch(data) else data
 
 
 def _split(tensor: torch.Tensor, size: int) -> list[torch.Tensor]:
@@ -58,13 +62,27 @@ def _is_one_batch(data: Any) -> bool:
     return isinstance(data, list) and len(data) > 0 and isinstance(data[0], (torch.Tensor, np.ndarray))
 
 
-def _with_tensors(batch: Any) -> Any:
+def _array_of_table(table: Any) -> np.ndarray[Any, Any]:
+    """Return the values of a ``pandas.DataFrame`` or ``Series``."""
+    array: np.ndarray[Any, Any] = table.to_numpy()
+    if array.dtype.kind not in "biuf":
+        kinds = dict(table.dtypes) if array.ndim > 1 else {table.name: table.dtype}
+        others = [str(name) for name, kind in kinds.items() if getattr(kind, "kind", "O") not in "biuf"]
+        raise TypeError(
+            f"data is a table with columns that hold no numbers: {', '.join(others)}. Drop them, or turn them into "
+            f"numbers."
+        )
+    return array
+
+
+def _with_tensors(batch: Any, precision: torch.dtype | None) -> Any:
     if isinstance(batch, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(batch))
+        tensor = torch.from_numpy(np.require(batch, requirements=["C", "W"]))  # a table may be read-only
+        return tensor if precision is None or not tensor.is_floating_point() else tensor.to(precision)
     if isinstance(batch, Mapping):
-        return {key: _with_tensors(value) for key, value in batch.items()}
+        return {key: _with_tensors(value, precision) for key, value in batch.items()}
     if type(batch) in (list, tuple):
-        return type(batch)(_with_tensors(value) for value in batch)
+        return type(batch)(_with_tensors(value, precision) for value in batch)
     return batch
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from .._protocol import TrainerProtocol
 from ..distributed.world import is_rank_zero
 from ..logs.epoch_log import log_of
+from ..logs.epoch_results import means_of
 from ..logs.reductions import RunningMeans
 from ..optim import learning_rate
 from ..overrides import is_overridden
@@ -19,6 +20,14 @@ from .screens import NullScreen, Screen, screen_here
 REFRESH_SECONDS = 0.1
 PLOTTING_SHARE = 4.0
 """The pause until the curves are drawn again, as a multiple of the time that drawing them took."""
+
+
+def bar_values(trainer: TrainerProtocol, cur_batch: int, num_batch: int) -> dict[str, str]:
+    """Return the values of `Trainer.print_log`."""
+    log = {"Batch": f"{cur_batch}/{num_batch}"}
+    if (lr := learning_rate(trainer.optimizer)) is not None:
+        log["LR"] = f"{lr:.3e}"
+    return {**log, **{key: f"{value:.6f}" for key, value in means_of(log_of(trainer)).items()}}
 
 
 class ProgressDisplay:
@@ -50,7 +59,7 @@ class ProgressDisplay:
         self._screen: Screen = self._select_screen()
         self._custom_log = is_overridden(trainer, "print_log")
         self._due = 0.0
-        self._done = 0
+        self._done = self._n_empty = 0
         self._n_batches: int | None = None
         self._modes_with_batches: set[str] = set()
         self._log: dict[str, Any] = {}
@@ -64,7 +73,7 @@ class ProgressDisplay:
     def start(self, n_batches: int | None) -> None:
         """Start a phase of ``n_batches`` batches (None: unknown)."""
         trainer = self._trainer
-        self._done, self._n_batches, self._due = 0, n_batches, 0.0
+        self._done, self._n_empty, self._n_batches, self._due = 0, 0, n_batches, 0.0
         self._means = RunningMeans(log_of(trainer))
         trainer._zae_state.run.active_display = weakref.ref(self)
         if trainer.log_bar and self._shows:
@@ -75,8 +84,8 @@ class ProgressDisplay:
         return self._means.read()
 
     def has_no_batches(self) -> bool:
-        """Whether the phase has no batches, and no phase of this mode in the run had any."""
-        return not self._done and self._trainer.mode not in self._modes_with_batches
+        """Whether no batch of the phase is other than ``None``, as in all phases of this mode in the run."""
+        return self._done == self._n_empty and self._trainer.mode not in self._modes_with_batches
 
     def position(self) -> str:
         """Return the epoch and the batch that runs, such as ``"epoch 2, batch 7"``; both count from 1."""
@@ -85,16 +94,17 @@ class ProgressDisplay:
 
     def pause(self) -> Any:
         """Return what `resume` needs to continue the current phase later."""
-        return self._done, self._n_batches, self._means
+        return self._done, self._n_batches, self._means, self._n_empty
 
     def resume(self, paused: Any) -> None:
         """Continue a paused phase."""
         self.start(paused[1])
-        self._done, self._n_batches, self._means = paused
+        self._done, self._n_batches, self._means, self._n_empty = paused
 
-    def batch_done(self) -> None:
-        """Count one batch, and redraw the bar if it is due."""
+    def batch_done(self, is_empty: bool = False) -> None:
+        """Count one batch, and redraw the bar if it is due; ``is_empty`` says that the batch is ``None``."""
         self._done += 1
+        self._n_empty += is_empty
         if self._custom_log:
             total = self._n_batches if self._n_batches is not None else self._done
             self._log = self._trainer.print_log(cur_batch=self._done, num_batch=total)
@@ -103,7 +113,7 @@ class ProgressDisplay:
 
     def end(self) -> None:
         """Draw the last state of the phase."""
-        if self._done:
+        if self._done > self._n_empty:
             self._modes_with_batches.add(self._trainer.mode)
         if self._trainer.log_bar and self._shows and self._done:
             self._draw()

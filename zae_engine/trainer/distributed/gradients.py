@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from .closures import closure_of, mean_of_ranks, with_closure
 
 
 class GradientAveraging:
@@ -18,6 +21,8 @@ class GradientAveraging:
     ``loss.backward()``, the weights of the ranks would diverge without an error. While this context is entered, hooks
     on the parameters record which parameters each backward pass reaches. At the end of the pass, one collective for
     each dtype and device averages their gradients.
+
+    An optimizer that receives a closure for its step gets the mean loss of all ranks from it; see `mean_of_ranks`.
 
     Parameters
     ----------
@@ -39,7 +44,7 @@ class GradientAveraging:
         self._handles: list[Any] = []
         self._excluded: set[int] = set()
         self._reached: set[int] = set()
-        self._is_paused = False
+        self._is_paused = self._was_paused = False
 
     def exclude(self, parameters: Iterable[torch.Tensor]) -> None:
         """Exclude parameters whose gradients the strategy averages, in the backward passes of the strategy."""
@@ -49,11 +54,13 @@ class GradientAveraging:
             self.refresh(search=True)
 
     def __enter__(self) -> GradientAveraging:
+        self._step_hook = register_optimizer_step_pre_hook(self._average_losses)
         if self._all_passes:
             self.refresh(search=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._step_hook.remove()
         self._remove_hooks()
 
     def _remove_hooks(self) -> None:
@@ -82,11 +89,30 @@ class GradientAveraging:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Average only the gradients of parameters that are not excluded, during a backward pass of the strategy."""
-        self._is_paused = True
+        self._is_paused = self._was_paused = True
         try:
             yield
         finally:
             self._is_paused = False
+
+    def _average_losses(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        """Return the arguments of a step with a closure that returns the mean loss of all ranks."""
+        closure = closure_of(args, kwargs)
+        if closure is None or not self._has_averaged_parameters(optimizer):
+            return None
+
+        def averaged() -> Any:
+            self._was_paused = False
+            loss = closure()
+            scale = 1.0 if self._was_paused else self._scale()  # the loss of the strategy's pass is scaled
+            return mean_of_ranks(loss, scale, _device(self._parameters))
+
+        return with_closure(args, kwargs, averaged)
+
+    def _has_averaged_parameters(self, optimizer: Any) -> bool:
+        """Whether an optimizer updates parameters of the trainer: one of something else may step on one rank only."""
+        own = {id(parameter) for parameter in self._parameters}
+        return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
 
     def _scale_gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
         scale = 1.0 if self._is_paused else self._scale()  # a pass of the strategy starts from a scaled loss

@@ -36,6 +36,7 @@ class ShardedLoader:
 
     Batch size, collate function, workers and pinned memory are those of the loader. A loader whose sampler has
     ``num_replicas`` and ``rank``, like a `torch.utils.data.DistributedSampler`, is already sharded and used unchanged.
+    So are the batches of a Ray Data shard, whose type is defined in ``ray.data``.
     A loader without an index for each sample (another class than ``DataLoader``, a subclass with its own ``__iter__``,
     an ``IterableDataset``) is iterated on every rank, and each rank skips the batches of the others.
 
@@ -75,7 +76,8 @@ class ShardedLoader:
         self._distributed_samplers = [sampler for sampler in _samplers(loader) if _is_distributed(sampler)]
         for sampler in self._distributed_samplers:
             _set_rank(sampler, world)
-        is_shardable = not self._distributed_samplers and _has_indices(loader)
+        self._is_sharded = bool(self._distributed_samplers) or _is_ray_data(loader)
+        is_shardable = not self._is_sharded and _has_indices(loader)
         self._shard = BatchSamplerShard(loader, world, is_training) if is_shardable else None
 
     def check_enough(self) -> None:
@@ -100,7 +102,7 @@ class ShardedLoader:
         n_batches = length(self.loader)
         if n_batches is None:
             raise TypeError(f"{type(self.loader).__name__} has no length")
-        if self._distributed_samplers:
+        if self._is_sharded:
             return n_batches
         return _n_steps(n_batches, self._world.size, self._drops_incomplete_step)
 
@@ -142,7 +144,7 @@ class ShardedLoader:
         return BatchShare(share.step, n_samples / total, n_samples), last if batch is None else batch
 
     def _batches(self) -> Iterator[tuple[BatchShare, Any]]:
-        if self._distributed_samplers:
+        if self._is_sharded:
             return self._iter_unchanged()
         return self._iter_shard(self._shard) if self._shard is not None else self._iter_skipping()
 
@@ -297,6 +299,10 @@ def _samplers(loader: Any) -> list[Any]:
 
 def _is_distributed(sampler: Any) -> bool:
     return hasattr(sampler, "num_replicas") and hasattr(sampler, "rank")
+
+
+def _is_ray_data(loader: Any) -> bool:
+    return type(loader).__module__.partition(".")[0] == "ray"  # without importing it
 
 
 def _set_rank(sampler: Any, world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class World:
     local_rank, local_size : int
         The rank of this process on its node, and the number of processes there.
     launcher : str
-        What started the processes: "trainer" (they end with the run), "torchrun", "slurm" or "environment".
+        What started the processes: "trainer" (they end with the run), "torchrun", "ray", "slurm" or "environment".
     log_tracker : LogTracker
         Records the share of each log entry of this process.
     """
@@ -68,9 +69,9 @@ class World:
         Parameters
         ----------
         environment : mapping of str to str, optional
-            Environment variables, by default those of this process. torchrun sets ``RANK``, ``LOCAL_RANK``,
-            ``WORLD_SIZE`` and ``LOCAL_WORLD_SIZE``, SLURM's srun ``SLURM_PROCID``, ``SLURM_LOCALID``, ``SLURM_NTASKS``
-            and ``SLURM_NNODES``.
+            Environment variables, by default those of this process. torchrun and Ray Train set ``RANK``,
+            ``LOCAL_RANK``, ``WORLD_SIZE`` and ``LOCAL_WORLD_SIZE``, SLURM's srun ``SLURM_PROCID``,
+            ``SLURM_LOCALID``, ``SLURM_NTASKS`` and ``SLURM_NNODES``.
 
         Returns
         -------
@@ -83,6 +84,8 @@ class World:
                 size, launcher = int(environment["WORLD_SIZE"]), "environment"
                 if "TORCHELASTIC_RUN_ID" in environment:
                     launcher = "torchrun"
+                elif "ray.train" in sys.modules:
+                    launcher = "ray"
                 rank, local_rank = int(environment["RANK"]), int(environment["LOCAL_RANK"])
                 local_size = int(get("LOCAL_WORLD_SIZE", size))
             elif "SLURM_PROCID" in environment and get("SLURM_JOB_NAME") not in ("bash", "interactive"):

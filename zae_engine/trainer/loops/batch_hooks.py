@@ -32,7 +32,7 @@ from .lightning_parts import has_lightning_parts
 from .loggers import log_hyperparams, save_loggers
 from .mode_hooks import ModeHooks
 from .phase import Phase
-from .prediction import predict_input
+from .prediction import predict_batch
 from .step_notes import note_batch
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class BatchHooks(ModeHooks):
         self.results: dict[str, float] = {}
         self.loader_results = LoaderResults()
         self._outer_display = trainer._zae_state.run.display  # of the run that contains this epoch
-        self._outer_mode: str | None = None  # of a trainer within an ``L.Trainer`` of the user's own
+        self._outer_mode: Any = None  # of a trainer within an ``L.Trainer`` of the user's own
         self._guards_interrupts = True
         given = trainer._zae_state.config.trainer_kwargs
         self._has_bar, self._is_trial = has_progress_bar(trainer.callbacks, given), bool(given.get("fast_dev_run"))
@@ -226,7 +226,7 @@ class BatchHooks(ModeHooks):
 
     def predict_forward(self, batch: Any) -> Any:
         """Run ``predict_step`` on a batch of the loader, in the modes that Lightning has set."""
-        return self.trainer.predict_step(predict_input(self.trainer, batch))
+        return predict_batch(self.trainer, batch)
 
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""
@@ -302,7 +302,7 @@ class BatchHooks(ModeHooks):
         trainer, state = self.trainer, self.trainer._zae_state
         if batch is not None:
             trainer._data_count(initial=trainer.batch_size is None)
-        self.display.batch_done()
+        self.display.batch_done(is_empty=batch is None)
         if state.records.pending_restore is not None and trainer.mode == "train":
             state.records.pending_restore = None  # the run has taken up all of it
         if is_step and state.run.sigterm is not None:
@@ -353,7 +353,7 @@ class BatchHooks(ModeHooks):
         self._contexts.enter_context(self._gradient_averaging())
         return self
 
-    def enter_external_trainer(self, mode: str, has_bar: bool = False, is_trial: bool = False) -> None:
+    def enter_external_trainer(self, mode: Any, has_bar: bool = False, is_trial: bool = False) -> None:
         """Begin, in an ``L.Trainer`` of the user's own that runs in this mode; `__exit__` restores the mode."""
         self._has_bar, self._is_trial = has_bar, is_trial
         self.loader, self.valid_loader = self.trainer.loader, self.trainer.valid_loader

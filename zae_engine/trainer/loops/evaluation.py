@@ -17,10 +17,11 @@ from ..data.batches import batches_of, join_outputs
 from ..data.devices import map_tensors
 from ..logs.epoch_log import resume, suspend
 from ..logs.value_buffer import on_cpu
+from ..utilities.modes import Mode
 from ..utilities.rng import random_state, set_random_state
 from .multi_process import joined_process_group, should_launch
 from .phase import metrics_of, results_of
-from .prediction import predict_input
+from .prediction import predict_batch
 from .runner import launch
 
 
@@ -42,13 +43,20 @@ def _predict_and_keep(trainer: TrainerProtocol, data: Any, batch_size: int | Non
 
 def _predict(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> Any:
     world = trainer._zae_state.process.world
+    batches = batches_of(data, batch_size, _precision(trainer.model))
     with joined_process_group(trainer):
         if world is None:
-            return join_outputs([output for _, output in _outputs(trainer, batches_of(data, batch_size), 0, 1)])
+            return join_outputs([output for _, output in _outputs(trainer, batches, 0, 1)])
         set_random_state(world.broadcast(random_state()))  # every rank iterates in the same order
-        outputs = list(_outputs(trainer, batches_of(data, batch_size), world.rank, world.size))
+        outputs = list(_outputs(trainer, batches, world.rank, world.size))
         gathered = [pair for pairs in world.gather(outputs) for pair in pairs]
         return join_outputs([output for _, output in sorted(gathered, key=lambda pair: pair[0])])
+
+
+def _precision(model: Any) -> torch.dtype | None:
+    """Return the type of a model's weights; None if there are none of floating point."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    return next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), None)
 
 
 def _outputs(trainer: TrainerProtocol, batches: Any, rank: int, size: int) -> Iterator[tuple[int, Any]]:
@@ -58,7 +66,7 @@ def _outputs(trainer: TrainerProtocol, batches: Any, rank: int, size: int) -> It
             if batch is None or index % size != rank:
                 continue
             with trainer._zae_state.config.precision.forward():
-                output = trainer.predict_step(predict_input(trainer, batch))
+                output = predict_batch(trainer, batch, index + 1)
             yield index, map_tensors(output, on_cpu)
 
 
@@ -85,7 +93,7 @@ def outputs_of(trainer: TrainerProtocol) -> list[Any]:
 
 
 @contextmanager
-def _mode(trainer: TrainerProtocol, mode: str) -> Iterator[None]:
+def _mode(trainer: TrainerProtocol, mode: Mode) -> Iterator[None]:
     before = trainer.mode
     trainer.toggle(mode)
     try:

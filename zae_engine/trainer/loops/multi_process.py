@@ -63,6 +63,22 @@ def warn_unused_devices(trainer: TrainerProtocol) -> None:
         )
 
 
+def warn_lone_worker(trainer: TrainerProtocol) -> None:
+    """Warn once of a worker of Ray Train that trains apart from the other workers of its group."""
+    records = trainer._zae_state.records
+    if records.warned_alone or trainer.mode != "train" or is_distributed(trainer):
+        return
+    world = World.from_environment()
+    if world is not None and world.launcher == "ray":
+        records.warned_alone = True
+        warnings.warn(
+            f"Ray Train has started {world.size} workers, but this trainer trains by itself in each of them, on all of "
+            f"its data. To train together, make the class with Trainer.add_on(MultiGPUAddon), or give "
+            f'lightning={{"strategy": RayDDPStrategy(), "plugins": [RayLightningEnvironment()]}}.',
+            stacklevel=4,
+        )
+
+
 def select_device(trainer: TrainerProtocol) -> None:
     """Select the device of this process, if a launcher such as torchrun has started several."""
     distributed = is_distributed(trainer)
@@ -77,6 +93,38 @@ def select_device(trainer: TrainerProtocol) -> None:
     trainer.primary_device_index = world.local_rank
     if trainer.device[0].type == "cuda":
         torch.cuda.set_device(trainer.device[world.local_rank])
+
+
+def connect_ranks(trainer: TrainerProtocol) -> None:
+    """Connect this process with the other ranks, unless it is connected; a single process does nothing.
+
+    `Trainer.run` calls this before it handles SIGTERM. A rank that waits here for another one ends at the signal.
+
+    Raises
+    ------
+    RuntimeError
+        If the ranks of a launcher have loaded different states.
+    """
+    world = trainer._zae_state.process.world
+    if world is None:
+        warn_lone_worker(trainer)
+        return
+    if not dist.is_initialized():
+        with guarded_import("zae_lightning"):
+            from zae_lightning import connect
+
+        connect(trainer)
+    records = trainer._zae_state.records
+    if world.launcher != "trainer" and not records.is_synchronised:
+        epochs = world.gather_ints(int(trainer.progress_checker.get_epoch()))
+        if len(set(epochs)) > 1:
+            raise RuntimeError(
+                f"The processes are to begin with different epochs (of ranks 0, 1, ...: {epochs}), so they have loaded "
+                f"different states. Load the same state in all of them, from a folder that all nodes can read."
+            )
+        for tensor in [*TrainableParameters(trainer)(), *buffers(trainer)]:  # each process has made its own
+            dist.broadcast(tensor.data, src=0)
+        records.is_synchronised = True
 
 
 @contextmanager
@@ -96,16 +144,7 @@ def joined_process_group(trainer: TrainerProtocol, *loaders: Any) -> Iterator[tu
     if world is None:
         yield loaders
         return
-    if not dist.is_initialized():
-        with guarded_import("zae_lightning"):
-            from zae_lightning import connect
-
-        connect(trainer)
-    records = trainer._zae_state.records
-    if world.launcher != "trainer" and not records.is_synchronised:
-        records.is_synchronised = True
-        for tensor in [*TrainableParameters(trainer)(), *buffers(trainer)]:  # each process has made its own
-            dist.broadcast(tensor.data, src=0)
+    connect_ranks(trainer)
     yield shard_loaders(trainer, world, *loaders)
 
 

@@ -18,7 +18,7 @@ _NAMES = {"train": "training", "test": "test"}
 
 
 def warn_of_phase(trainer: TrainerProtocol, display: RunDisplay, loader: Any, results: Mapping[str, float]) -> None:
-    """Warn if a phase had no batches, or if no step of it has a finite loss.
+    """Warn if a phase had no batches other than ``None``, or if no step of it has a finite loss.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def _has_finite_loss(trainer: TrainerProtocol) -> bool:
 def _warn_of_no_batches(mode: str, loader: Any) -> None:
     warnings.warn(
         f"A {_NAMES[mode]} epoch had no batches: the loader ({type(loader).__name__}) gives none. Is it an iterator "
-        f"that an earlier epoch has used up, or a DataLoader with drop_last=True and fewer samples than a batch?",
+        f"that an earlier epoch has used up, a DataLoader with drop_last=True and fewer samples than a batch, or one "
+        f"whose batches are all None?",
         stacklevel=2,
     )
 

@@ -1,4 +1,4 @@
-"""Prediction: what ``predict_step`` receives of a batch."""
+"""Prediction: ``predict_step`` on a batch, and what it receives of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from typing import Any
 import torch
 
 from .._protocol import TrainerProtocol
+from .step_notes import note_batch
+
+
+def predict_batch(trainer: TrainerProtocol, batch: Any, number: int | None = None) -> Any:
+    """Return what ``predict_step`` returns for a batch; an exception has a note with the batch, and its number."""
+    batch = predict_input(trainer, batch)
+    try:
+        return trainer.predict_step(batch)
+    except Exception as error:
+        note_batch(error, trainer, "predict_step", batch, "" if number is None else f", batch {number}")
+        raise
 
 
 def predict_input(trainer: TrainerProtocol, batch: Any) -> Any:

@@ -49,7 +49,12 @@ def _best(reason: StopReason, history: History) -> str:
         return ""
     name = result_name(reason.monitor)
     epochs = [row["epoch"] for row in history if name in row and math.isclose(row[name], reason.best, rel_tol=1e-6)]
-    return f"; best {reason.best:.4f}" + (f" in epoch {epochs[-1]}" if epochs else "")
+    if not epochs:
+        return f"; best {reason.best:.4f}"
+    counted = (
+        history[-1]["epoch"] - reason.n_waited
+    )  # several epochs may have the best value, those of earlier runs too
+    return f"; best {reason.best:.4f} in epoch {counted if counted in epochs else epochs[0]}"
 
 
 def _warn_of_used_up_patience(reason: StopReason) -> None:

@@ -1,13 +1,17 @@
-"""Hidden frames: IPython and pytest show the user's frames of an exception, without those of the packages below.
+"""Hidden frames: what shows an exception shows the user's frames, without those of the packages below.
 
-Both leave out a frame whose variables have ``__tracebackhide__``, all but the last one. A run passes through thirty
-functions of Lightning and of this package, which cannot define that variable, so that it is set in the frames of the
-exception. The exception and its traceback stay as they are: a debugger, and Python itself, still show all frames.
+IPython and pytest leave out a frame whose variables have ``__tracebackhide__``, all but the last one. A run passes
+through thirty functions of Lightning and of this package, which cannot define that variable, so that it is set in the
+frames of the exception. Python itself shows an exception that ends the program by `sys.excepthook`; if that is the
+default one, another one takes its place, which leaves out the same frames. The exception and its traceback stay as they
+are: a debugger, ``traceback.print_exc``, loggers and trackers of errors still have all frames.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import traceback as tracebacks
 from types import FrameType, TracebackType
 
 _PACKAGES = {"zae_engine", "zae_lightning", "lightning", "pytorch_lightning", "lightning_fabric"}
@@ -33,6 +37,34 @@ def hide_frames(traceback: TracebackType | None) -> None:
         if _is_ours(traceback.tb_frame):
             _hide(traceback.tb_frame)
         traceback = traceback.tb_next
+    if sys.excepthook is sys.__excepthook__:  # not that of a debugger, of an error tracker, or of the user
+        sys.excepthook = show_exception
+
+
+def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Show an exception on stderr as Python does, without hidden frames; a `sys.excepthook`."""
+    text = None if os.environ.get(ALL_FRAMES) else _text_of(error, traceback)
+    if text is None or sys.stderr is None:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        sys.stderr.write(text)
+
+
+def _text_of(error: BaseException, traceback: TracebackType | None) -> str | None:
+    """Return the traceback as text without hidden frames, and their number; None if there are none."""
+    shown = tracebacks.TracebackException(type(error), error, traceback)
+    is_hidden = [_is_hidden(frame) for frame, _ in tracebacks.walk_tb(traceback)]
+    is_hidden[-1:] = [False] * len(is_hidden[-1:])
+    if len(is_hidden) != len(shown.stack) or not any(is_hidden):  # `sys.tracebacklimit` cuts the stack
+        return None
+    frames = [frame for frame, hidden in zip(shown.stack, is_hidden, strict=True) if not hidden]
+    shown.stack = tracebacks.StackSummary.from_list(frames)
+    note = f"({sum(is_hidden)} frames of Lightning and zae-engine are left out; {ALL_FRAMES}=1 shows them.)\n"
+    return "".join(shown.format()) + note
+
+
+def _is_hidden(frame: FrameType) -> bool:
+    return _is_ours(frame) and bool(frame.f_locals.get("__tracebackhide__"))
 
 
 def _is_ours(frame: FrameType) -> bool:

@@ -3,7 +3,7 @@
 ``python -m tests.integration.distributed.cases FILE`` plays them, alone or under torchrun.
 """
 
-from . import agreement, loaders, trainers
+from . import agreement, closures, loaders, trainers
 from .common import CASES
 
-__all__ = ["CASES", "agreement", "loaders", "trainers"]
+__all__ = ["CASES", "agreement", "closures", "loaders", "trainers"]

@@ -8,7 +8,14 @@ import pickle
 import pytest
 
 from tests.conftest import Classifier
-from zae_engine.trainer.addons import AddOnBase, MultiGPUAddon, StateManagerAddon
+from zae_engine.trainer.addons import (
+    AddOnBase,
+    MultiGPUAddon,
+    StateManagerAddon,
+    StateManagerMixin,
+    WandBLoggerAddon,
+    WandBLoggerMixin,
+)
 from zae_engine.trainer.addons.compose import add_ons_of, with_mixin
 
 
@@ -80,3 +87,19 @@ def test_a_mixin_is_put_before_the_class():
     combined = with_mixin(Classifier, Mixin, "Combined")
     assert combined.__mro__[1:3] == (Mixin, Classifier)
     assert with_mixin(combined, Mixin, "Again") is combined
+
+
+class Written(WandBLoggerMixin, StateManagerMixin, Classifier):
+    """What ``Classifier.add_on(StateManagerAddon, WandBLoggerAddon)`` is, as a class statement."""
+
+
+def test_mixins_in_a_class_statement_are_add_ons(make, loader, tmp_path):
+    assert add_ons_of(Written) == add_ons_of(Classifier.add_on(StateManagerAddon, WandBLoggerAddon))
+    assert add_ons_of(Written) == ["StateManagerAddon", "WandBLoggerAddon"]
+    assert issubclass(Written.add_on(StateManagerAddon), Written)
+    trainer = make(Written, save_path=tmp_path)
+    trainer.run(1, loader)
+    copied = pickle.loads(pickle.dumps(trainer))
+    assert type(copied) is Written
+    copied.load_state()
+    assert copied.progress_checker.get_epoch() == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch import nn
@@ -51,6 +52,34 @@ def test_arrays_in_a_batch_become_tensors():
     ((x, names),) = batches_of((ROWS.numpy(), ["a"] * 5), None)
     assert torch.equal(x, ROWS)
     assert names == ["a"] * 5
+
+
+def test_the_rows_of_a_table_are_samples():
+    table = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4, 5, 6]})
+    first, second = batches_of(table, 2, torch.float32)
+    assert torch.equal(torch.cat([first, second]), torch.tensor([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]))
+    first += 1  # the table stays as it is
+    assert table["a"].tolist() == [1.0, 2.0, 3.0]
+    (column,) = batches_of(table["b"], None, torch.float32)
+    assert column.tolist() == [4, 5, 6]
+    assert column.dtype == torch.int64
+
+
+def test_arrays_of_floats_get_the_precision_and_tensors_keep_theirs():
+    doubles = ROWS.double()
+    for given in (doubles.numpy(), {"x": doubles.numpy()}, (doubles.numpy(),)):
+        (batch,) = batches_of(given, None, torch.float32)
+        x = batch if isinstance(batch, torch.Tensor) else batch["x"] if isinstance(batch, dict) else batch[0]
+        assert x.dtype == torch.float32
+    assert next(iter(batches_of(doubles, None, torch.float32))).dtype == torch.float64
+
+
+def test_columns_that_hold_no_numbers_are_named():
+    table = pandas.DataFrame({"a": [1.0, 2.0], "name": ["x", "y"]})
+    with pytest.raises(TypeError, match="columns that hold no numbers: name"):
+        batches_of(table, None)
+    with pytest.raises(TypeError, match="columns that hold no numbers: name"):
+        batches_of(table["name"], None)
 
 
 @pytest.mark.parametrize("data", [3, "text", nn.Linear(1, 1), None])

@@ -62,6 +62,39 @@ def test_a_stream_that_gives_nothing_too_and_epochs_with_batches_not(make, loade
     assert text.startswith("A test epoch had no batches")
 
 
+class Declared:
+    """Has a length of three batches, and gives others."""
+
+    def __init__(self, *batches):
+        self.batches = batches
+
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize("batches", [(), (None,), (None, None, None)])
+@pytest.mark.parametrize("has_length", [True, False])
+def test_a_length_without_batches_and_batches_of_none_are_no_batches(make, loader, batches, has_length):
+    empty = Declared(*batches) if has_length else Stream(batches, n_epoch=9)
+    trainer = make()
+    (text,) = warned(trainer.run, 2, empty)
+    assert text.startswith(f"A training epoch had no batches: the loader ({type(empty).__name__}) gives none.")
+    assert warned(trainer.run, 1, empty) == []
+    for test in (lambda t: t.run(2, loader, empty), lambda t: t.inference(empty), lambda t: t.evaluate(empty)):
+        (text,) = warned(test, make())
+        assert text.startswith("A test epoch had no batches")
+    with pytest.warns(UserWarning, match="A training epoch had no batches"):
+        make().run_epoch(empty)
+
+
+def test_one_batch_beside_batches_of_none_is_enough(make, loader):
+    batch = next(iter(loader))
+    assert warned(make().run, 2, Declared(None, batch, None), Declared(batch)) == []
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_never_finite_in_an_epoch_is_warned_of_once(make, loader, value):
     class Own(Broken):

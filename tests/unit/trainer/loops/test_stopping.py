@@ -35,6 +35,20 @@ def test_it_says_which_callback_and_why_and_the_best_epoch(make, loader, valid_l
     assert shown[-1] == "stopped by EarlyStopping: val_loss has not improved for 2 epochs; best 0.3333 in epoch 3"
 
 
+class Constant(Classifier):
+    def test_step(self, batch):
+        return {"loss": 0.5}
+
+
+def test_of_several_epochs_with_the_best_value_the_callbacks_own_is_named(make, loader, valid_loader, capsys):
+    trainer = make(Constant, callbacks=[EarlyStopping("val_loss", patience=2)])
+    trainer.run(9, loader, valid_loader)
+    assert lines(capsys)[-1].endswith("for 2 epochs; best 0.5000 in epoch 1")
+    trainer.callbacks = [EarlyStopping("val_loss", patience=3)]
+    trainer.run(9, loader, valid_loader)
+    assert lines(capsys)[-1].endswith("for 3 epochs; best 0.5000 in epoch 4")
+
+
 def test_a_run_that_ends_by_itself_says_nothing(make, loader, valid_loader, capsys):
     make(Falling, callbacks=[EarlyStopping("val_loss", patience=2)]).run(5, loader, valid_loader)
     assert len(lines(capsys)) == 5

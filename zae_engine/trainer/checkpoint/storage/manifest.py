@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -62,6 +62,8 @@ class SaveStatus:
         Rewrites ``trainer.zae`` with the states of the callbacks at the end of the epoch; see `complete`.
     saved_epoch : int or None
         The epoch whose state was saved last as that of a better epoch.
+    note : dict of str to object
+        What the note of the current save holds beside its writer; see `zae_engine.trainer.checkpoint.storage.latest`.
     """
 
     staged: str | None = None
@@ -69,10 +71,11 @@ class SaveStatus:
     is_stopped: bool = False
     to_complete: Callable[[Mapping[str, Any]], None] | None = None
     saved_epoch: int | None = None
+    note: dict[str, Any] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to the current epoch."""
-        return {**vars(self), "staged": None, "to_complete": None}
+        return {**vars(self), "staged": None, "to_complete": None, "note": {}}
 
 
 def write_manifest(

@@ -55,11 +55,11 @@ class StateManagerAddon(AddOnBase):
     ``.saving/``, ``.saved/``
         The new files while a save replaces the old ones.
 
-    `run` copies the state of a better epoch, and writes and flushes the files in a thread while it trains the next epoch.
-    They are complete when ``run`` ends, by an exception or an interrupt too, and when ``save_state``, ``load_state`` or
-    ``state_file`` returns. A subclass that overrides one of these methods, ``check_better`` or ``save_model``, … finds
-    them complete at once, since its saves are written before training continues. The copy takes as much memory as the
-    model and the optimizer's state.
+    `run` copies the state of a better epoch, and writes and flushes the files in a thread while it trains the next
+    epoch. They are complete when ``run`` ends, by an exception or an interrupt too, and when ``save_state``,
+    ``load_state`` or ``state_file`` returns. A subclass that overrides one of these methods, ``check_better`` or
+    ``save_model``, … finds them complete at once, since its saves are written before training continues. The copy takes
+    as much memory as the model and the optimizer's state.
 
     Each trainer needs a folder of its own. If another trainer saves into the folder at the same moment, or has saved
     there and is in a run in this process, a save is refused. If a save replaces the state of another trainer that

@@ -16,8 +16,7 @@ from . import addons, checks
 from ._protocol import T
 from ._state import Config, Records, TrainerState
 from .addons import compose
-from .checkpoint import best, weights
-from .checkpoint.background_save import completed_saves
+from .checkpoint import background_save, best, weights
 from .checkpoint.lightning_checkpoint import load_checkpoint
 from .checkpoint.trainer_state import resume_loaders, set_random_state_of_rank
 from .checkpoint.validated_weights import weights_of_epoch
@@ -329,7 +328,7 @@ class Trainer(ABC):
         self.loader, self.valid_loader = loader, valid_loader
         self._check_batch_size()
         multi_process.connect_ranks(self)
-        with handled_sigterm(self) if n_epoch else contextlib.nullcontext(), completed_saves(self):
+        with handled_sigterm(self) if n_epoch else contextlib.nullcontext(), background_save.completed_saves(self):
             self._run(n_epoch, loader, valid_loader, kwargs)
 
     def _run(self, n_epoch: int, loader: Any, valid_loader: Any, kwargs: Mapping[str, Any]) -> None:

@@ -97,8 +97,11 @@ class OnDemandTrainingEpochLoop(FastTrainingEpochLoop):
         self._batches_that_stepped = n_stepped
 
 
-def fetch_on_demand(lightning_trainer: L.Trainer) -> None:
-    """Make the loops of an ``L.Trainer`` read a loader without a length only when a batch is due.
+def install_loops(lightning_trainer: L.Trainer) -> None:
+    """Give an ``L.Trainer`` this package's loops, in place of Lightning's own.
+
+    They read a loader without a length only when a batch is due, and they are the fast loops of `performance`, which
+    run the parts that they know. Loops of other classes stay.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class LightningRules(BaseModule):
     _shows_gradients = False
     _cleared: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()
     _of_lightning: Any = None
-    optimizer_zero_grad: Any = None  # `train_forward` clears the gradients, since train_step may call backward itself
+    optimizer_zero_grad: Any = None  # `call_train_step` clears the gradients, since train_step may call backward itself
     _optimizer: Any
     _schedulers: list[Any]
 
@@ -74,14 +74,14 @@ class LightningRules(BaseModule):
                 parameter.grad = gradient
         self._cleared = ()
 
-    def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
+    def call_train_step(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run ``train_step``; afterwards the gradients of the previous step are there again, for callbacks."""
         if self._cleared:
             self._cleared = ()
         if not (self._shows_gradients and zero_grad):
-            return self.hooks.train_forward(batch, zero_grad)
+            return self.hooks.call_train_step(batch, zero_grad)
         kept = KeptGradients(self._optimizer)
-        output = self.hooks.train_forward(batch, zero_grad)
+        output = self.hooks.call_train_step(batch, zero_grad)
         self.optimizer_zero_grad = kept.show()
         return output
 

@@ -207,10 +207,10 @@ class AutomaticOptimizationModule(LightningRules):
         scale = self.hooks.begin_batch(batch_idx)
         batch = self.unpack(batch)
         if self.hooks.mode == "test":  # the user has switched the mode in the middle of the epoch
-            self._step = self.hooks.test_forward(batch)
+            self._step = self.hooks.call_test_step(batch)
             return None
         first_to_accumulate = batch_idx % self.trainer.accumulate_grad_batches == 0
-        self._step = self.train_forward(batch, zero_grad=first_to_accumulate)
+        self._step = self.call_train_step(batch, zero_grad=first_to_accumulate)
         if self.hooks.follows_lightning:
             self._step_metrics.update(self.trainer, self._step)
         output = dict(self._step)
@@ -275,7 +275,7 @@ class AutomaticOptimizationModule(LightningRules):
         if self.hooks.mode == "train" and not self._is_dry_run:  # the user has switched the mode during the epoch
             self.hooks.run_batch_outside_loop(None if batch is _NONE_BATCH else batch)
             return None
-        step_dict = self.hooks.test_forward(self.unpack(batch))
+        step_dict = self.hooks.call_test_step(self.unpack(batch))
         if not self._is_dry_run:
             self.hooks.log_step(step_dict)
         return dict(step_dict) if isinstance(step_dict, Mapping) else None

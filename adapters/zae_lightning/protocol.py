@@ -332,13 +332,13 @@ class Hooks(Protocol):
     def to_device(self, batch: Any) -> Any:
         """Unpack a batch and move it to the device."""
 
-    def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
+    def call_train_step(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run the user's ``train_step``."""
 
     def predict_forward(self, batch: Any) -> Any:
         """Run ``predict_step`` on a batch of the loader."""
 
-    def test_forward(self, batch: Any) -> Any:
+    def call_test_step(self, batch: Any) -> Any:
         """Run the user's ``test_step``."""
 
     def backward(self, backward: Callable[[], None]) -> None:

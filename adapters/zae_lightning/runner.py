@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.precision import Precision
 
 from .added_modules import move_added_modules
 from .callbacks import EpochResultsCallback, ProgressBarMetrics
-from .data_fetcher import fetch_on_demand
+from .data_fetcher import install_loops
 from .dataloader import DataLoaderWrapper
 from .datamodule import is_lightning_data_module, lent_to_lightning
 from .device_transfer import move_to_device
@@ -266,7 +266,7 @@ def build_trainer(trainer: TrainerProtocol, *, world: World | None = None, **arg
             callbacks=[*_adapter_callbacks(callbacks, given), *callbacks],
             logger=loggers or False,
         )
-    fetch_on_demand(lightning_trainer)
+    install_loops(lightning_trainer)
     return lightning_trainer
 
 

@@ -393,11 +393,11 @@ class Trainer(ABC):
         if self.mode == "train":
             checks.require_optimizer(self)
             with state.config.precision.forward():
-                step_dict = steps.train_forward(self, batch)
+                step_dict = steps.call_train_step(self, batch)
             steps.update(self, step_dict["loss"])
         elif self.mode == "test":
             with state.config.precision.forward():
-                step_dict = steps.test_forward(self, batch)
+                step_dict = steps.call_test_step(self, batch)
         else:
             checks.mode(self.mode)
         if state.batch.step_output is not None:

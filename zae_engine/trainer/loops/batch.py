@@ -116,7 +116,7 @@ def is_whole(batch: Any) -> bool:
         return True
 
 
-def train_forward(trainer: TrainerProtocol, batch: Any, zero_grad: bool = True) -> Mapping[str, Any]:
+def call_train_step(trainer: TrainerProtocol, batch: Any, zero_grad: bool = True) -> Mapping[str, Any]:
     """Clear the gradients, run ``train_step`` on a moved batch, and return its checked result."""
     _set_mode(trainer, "train")
     if not trainer._zae_state.run.depth:  # otherwise the phase has done so
@@ -131,7 +131,7 @@ def train_forward(trainer: TrainerProtocol, batch: Any, zero_grad: bool = True) 
     return checks.train_output(output)
 
 
-def test_forward(trainer: TrainerProtocol, batch: Any) -> Any:
+def call_test_step(trainer: TrainerProtocol, batch: Any) -> Any:
     """Run ``test_step`` on a moved batch, in eval mode and without gradients."""
     _set_mode(trainer, "test")
     with torch.no_grad():

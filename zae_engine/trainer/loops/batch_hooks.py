@@ -212,17 +212,17 @@ class BatchHooks(ModeHooks):
         """Return the batch as the steps receive it."""
         return steps.to_device(self.trainer, batch)
 
-    def train_forward(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
+    def call_train_step(self, batch: Any, zero_grad: bool) -> Mapping[str, Any]:
         """Run ``train_step`` on a moved batch."""
         if self._modes is None:
-            return steps.train_forward(self.trainer, batch, zero_grad)
+            return steps.call_train_step(self.trainer, batch, zero_grad)
         with self.user_code():
-            return steps.train_forward(self.trainer, batch, zero_grad)
+            return steps.call_train_step(self.trainer, batch, zero_grad)
 
-    def test_forward(self, batch: Any) -> Any:
+    def call_test_step(self, batch: Any) -> Any:
         """Run ``test_step`` on a moved batch."""
         with self.user_code():
-            return steps.test_forward(self.trainer, batch)
+            return steps.call_test_step(self.trainer, batch)
 
     def predict_forward(self, batch: Any) -> Any:
         """Run ``predict_step`` on a batch of the loader, in the modes that Lightning has set."""

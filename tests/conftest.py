@@ -119,3 +119,16 @@ def make() -> Callable[..., Any]:
         return cls(model, kwargs.pop("device", "cpu"), **kwargs)
 
     return make
+
+
+@pytest.fixture
+def device_mesh() -> Iterator[Any]:
+    """Return the mesh that Lightning's ModelParallelStrategy makes, of this process alone."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        yield init_device_mesh("cpu", (1, 1), mesh_dim_names=("data_parallel", "tensor_parallel"))
+    finally:
+        dist.destroy_process_group()

@@ -13,6 +13,7 @@ from .foreign_lightning import module_class
 from .module import AutomaticOptimizationModule
 from .progress import count_step
 from .protocol import Hooks
+from .sharding import attach_configure_model
 
 
 def make_module(
@@ -39,6 +40,7 @@ def make_module(
     """
     cls = ManualOptimizationModule if hooks.uses_manual_optimization else AutomaticOptimizationModule
     module: AutomaticOptimizationModule = (module_class(cls) if for_both_packages else cls)(hooks, loader, valid_loader)
+    attach_configure_model(module)
     return module
 
 
@@ -73,7 +75,7 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
 
         The trainer's optimizer stays the user's object. Each of its steps is counted.
         """
-        self.hooks.begin_batch(batch_idx)
+        scale = self.hooks.begin_batch(batch_idx)
         optimizer = self._optimizer
         handle = optimizer.register_step_post_hook(self._count_step) if optimizer is not None else None
         before = None if self._has_counted else self._version_of_weights()
@@ -83,6 +85,7 @@ class ManualOptimizationModule(AutomaticOptimizationModule):
         finally:
             if handle is not None:
                 handle.remove()
+        self.hooks.check_shares(scale, output)
         if not self._has_counted and self.hooks.mode == "train" and self._version_of_weights() != before:
             count_step(self.trainer)  # an update by other means, such as `first_step` and `second_step`
         if self.hooks.follows_lightning and self.hooks.mode == "train":

@@ -307,6 +307,18 @@ class Hooks(Protocol):
     def exclude_from_averaging(self, parameters: Iterable[torch.Tensor]) -> None:
         """Exclude parameters whose gradients Lightning's strategy averages."""
 
+    # A sharded model
+
+    @property
+    def shards_model(self) -> bool:
+        """Whether the trainer shards its model, where the strategy has a device mesh."""
+
+    def configure_model(self, device_mesh: Any) -> None:
+        """Shard the model, unless it is sharded already."""
+
+    def check_shares(self, scale: float, output: Mapping[str, Any]) -> None:
+        """Raise an error if an overridden ``run_batch`` has weighted the samples of a sharded model wrongly."""
+
     # Modes
 
     def enter_loop(self) -> None:

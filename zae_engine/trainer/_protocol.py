@@ -81,6 +81,9 @@ class TrainerProtocol(Protocol):
     def metric_inputs(self, step_dict: dict[str, Any]) -> Any:
         """Return the arguments for the metrics."""
 
+    def configure_model(self, device_mesh: Any) -> None:
+        """Shard the model."""
+
     def _to_cpu(self, *args: Any) -> Any:
         """Move values to the CPU."""
 

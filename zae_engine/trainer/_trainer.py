@@ -84,9 +84,8 @@ class Trainer(ABC):
     live_plot : bool, optional
         Whether to show the curves after every epoch, by default False: in a notebook a picture, else a line of text.
     epoch_means : {"batches", "samples"}, optional
-        What the means of an epoch are over. By default each batch counts alike, as in 0.7.6, so that an incomplete last
-        batch counts too much; with "samples" each batch counts by its size, or by the ``"batch_size"`` in the step's
-        dict.
+        What the means of an epoch are over: by default batches that count alike, as in 0.7.6; with "samples" each
+        counts by its size, or by the ``"batch_size"`` in the step's dict.
     monitor : str, optional
         The result that decides which epoch is the best, ``"test_acc"`` for instance (or ``"val_acc"``, the same); by
         default the loss. `check_better`, ``weight_buffer``, the history's marks, plateau schedulers that name nothing
@@ -198,12 +197,9 @@ class Trainer(ABC):
         self.weight_buffer: defaultdict[str, list[Any]] = defaultdict(list)
         self.progress_checker = ProgressChecker()
         self.lightning_trainer: LightningTrainer | None = None
-        self.callbacks: list[Callback] = checks.parts(
-            getattr(self, "callbacks", []), callbacks, "callback"
-        )  # a subclass may
-        self.loggers: list[Logger] = checks.parts(
-            getattr(self, "loggers", []), loggers, "logger"
-        )  # use these names itself
+        # A subclass may use these names itself.
+        self.callbacks: list[Callback] = checks.parts(getattr(self, "callbacks", []), callbacks, "callback")
+        self.loggers: list[Logger] = checks.parts(getattr(self, "loggers", []), loggers, "logger")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out Lightning's trainer, which cannot be pickled; the state holds its counts."""
@@ -443,8 +439,7 @@ class Trainer(ABC):
         Returns
         -------
         dict of str to float
-            The means of what `test_step` returns, by its keys, and the metrics. A mean is one over batches, so that an
-            incomplete last batch counts as much as the others, unless the trainer has ``epoch_means="samples"``.
+            The means of what `test_step` returns, by its keys, and the metrics; ``epoch_means`` says over what.
 
         Raises
         ------
@@ -465,8 +460,7 @@ class Trainer(ABC):
             A tensor, an array and a table hold a sample in each row; arrays and tables of floats get the precision of
             the weights. A tuple and a dict are one batch.
         batch_size : int, optional
-            The rows of a batch, where the data are no batches yet; by default that of the latest run's
-            loader, or 256.
+            The rows of a batch, where the data are no batches yet; by default those of the latest run, or 256.
         weights : {"best"}, optional
             ``"best"`` predicts with the best weights of the buffer; the present weights are restored.
 
@@ -699,8 +693,7 @@ class Trainer(ABC):
         cur_epoch : int
             Index of the epoch, from 0.
         cur_loss : float
-            Mean test loss of the epoch, or mean training loss without validation (means as ``epoch_means`` says).
-            ``nan`` and infinity are never better.
+            Mean test loss of the epoch, or mean training loss without validation; nan and infinity are never better.
 
         Returns
         -------
@@ -750,6 +743,18 @@ class Trainer(ABC):
 
     # Devices and loaders
 
+    def configure_model(self, device_mesh: Any) -> None:
+        """Shard the model over the processes; with Lightning's ``ModelParallelStrategy``, a subclass overrides it.
+
+        The first run calls it once. Then the trainer's optimizers get the sharded parameters.
+
+        Parameters
+        ----------
+        device_mesh : torch.distributed.device_mesh.DeviceMesh
+            With the dimensions ``"data_parallel"`` and ``"tensor_parallel"``.
+        """
+        raise NotImplementedError(checks.NO_SHARDING)
+
     def _set_device(self, device: devices.DeviceLike | Sequence[devices.DeviceLike]) -> None:
         self.device = devices.parse_devices(device)
         if len(self.device) == 1 and self.device[0].type == "cuda":
@@ -768,21 +773,16 @@ class Trainer(ABC):
     def _data_count(self, initial: bool = False) -> None:
         if initial:
             self.n_data, self.n_valid_data = sample_count(self.loader), sample_count(self.valid_loader)
-            return
-        world = self._zae_state.process.world
-        n_ranks = world.size if world is not None else 1
-        if self.mode == "test" and self.valid_loader is not None:
-            if self.n_valid_data is not None:
-                self.n_valid_data -= (self.valid_batch_size or 0) * n_ranks
-        elif self.n_data is not None:
-            self.n_data -= (self.batch_size or 0) * n_ranks
+        else:
+            multi_process.count_batch(self)
 
     def _scheduler_step_check(self, epoch: int) -> None:
         checks.scheduler_iterations(self, epoch)
 
 
 ORIGINALS.update(
-    {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")}
+    {name: getattr(Trainer, name) for name in ("run_epoch", "run_batch", "print_log", "logging", "_to_cpu")},
+    configure_model=Trainer.configure_model,
 )
 
 if TYPE_CHECKING:  # what `add_on` returns; the base Any stands for what the user's class defines

@@ -37,6 +37,12 @@ _SET_BY_TRAINER = {
     "logger": "give loggers=[...] to the trainer, or append to trainer.loggers",
 }
 
+NO_SHARDING = (
+    "ModelParallelStrategy needs a method configure_model(self, device_mesh) on the trainer, which shards the model: "
+    'call torch.distributed.fsdp.fully_shard(layer, mesh=device_mesh["data_parallel"]) for each large layer of '
+    "self.model, and last for self.model."
+)
+
 
 def mode(value: Any) -> Mode:
     """Return a mode; raise `ValueError` unless it is "train" or "test"."""
@@ -238,7 +244,7 @@ def lightning_arguments(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(
             f"lightning={value!r} is no dict of arguments for lightning.Trainer, such as "
-            f'{{"strategy": "fsdp", "accumulate_grad_batches": 4}}.'
+            f'{{"precision": "bf16-mixed", "accumulate_grad_batches": 4}}.'
         )
     for name, instead in _SET_BY_TRAINER.items():
         if name in value:

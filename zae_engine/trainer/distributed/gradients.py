@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from ..utilities.sharded_tensors import is_sharded
 from .closures import closure_of, mean_of_ranks, with_closure
 
 
@@ -80,7 +81,8 @@ class GradientAveraging:
         self._parameters = self._find(search)
         skipped = self._hooked if self._all_passes else self._hooked | self._excluded
         for parameter in self._parameters:
-            if id(parameter) not in skipped and parameter.requires_grad and parameter.is_leaf:
+            is_own = id(parameter) not in skipped and not is_sharded(parameter)  # torch reduces those of a shard
+            if is_own and parameter.requires_grad and parameter.is_leaf:
                 self._hooked.add(id(parameter))
                 leaf: Any = parameter
                 self._handles.append(leaf.register_hook(self._scale_gradient))

@@ -30,9 +30,9 @@ from ..utilities.safe_stream import usable_stderr
 from . import batch as steps
 from .lightning_parts import has_lightning_parts
 from .loggers import log_hyperparams, save_loggers
-from .mode_hooks import ModeHooks
 from .phase import Phase
 from .prediction import predict_batch
+from .sharding_hooks import ShardingHooks
 from .step_notes import note_batch
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _NO_CONTEXT = nullcontext()
 
 
-class BatchHooks(ModeHooks):
+class BatchHooks(ShardingHooks):
     """The hooks of every batch, shared by `EpochHooks` and `FitHooks`; the generated module calls them.
 
     Parameters

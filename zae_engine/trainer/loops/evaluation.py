@@ -6,6 +6,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ..logs.epoch_log import resume, suspend
 from ..logs.value_buffer import on_cpu
 from ..utilities.modes import Mode
 from ..utilities.rng import random_state, set_random_state
+from ..utilities.sharded_tensors import is_sharded_module, reshard
 from .multi_process import joined_process_group, should_launch
 from .phase import metrics_of, results_of
 from .prediction import predict_batch
@@ -61,13 +63,27 @@ def _precision(model: Any) -> torch.dtype | None:
 
 def _outputs(trainer: TrainerProtocol, batches: Any, rank: int, size: int) -> Iterator[tuple[int, Any]]:
     """Yield the number and the output of each batch of a rank."""
+    all_take_part = is_sharded_module(trainer.model)  # in each forward pass, with any batch
     with _eval_mode(trainer.model), torch.no_grad():
-        for index, batch in enumerate(batches):
-            if batch is None or index % size != rank:
+        for numbered in _groups(batches, size):
+            index, batch = numbered[rank] if rank < len(numbered) else (-1, None)
+            others = [other for _, other in numbered if other is not None]
+            if all_take_part and others and batch is None:
+                index, batch = -1, others[0]
+            if batch is None:
                 continue
             with trainer._zae_state.config.precision.forward():
                 output = predict_batch(trainer, batch, index + 1)
-            yield index, map_tensors(output, on_cpu)
+            if index >= 0:
+                yield index, map_tensors(output, on_cpu)
+    reshard(trainer.model)
+
+
+def _groups(batches: Any, size: int) -> Iterator[list[tuple[int, Any]]]:
+    """Yield the batches with their numbers, one for each rank at a time; the last may be fewer."""
+    numbered = enumerate(batches)
+    while group := list(islice(numbered, size)):
+        yield group
 
 
 def evaluate(trainer: TrainerProtocol, run_epoch: Callable[[], None], weights: str | None) -> dict[str, float]:

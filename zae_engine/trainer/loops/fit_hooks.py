@@ -230,6 +230,7 @@ class FitHooks(BatchHooks):
         start_log_tracking(trainer)
         trainer.run_epoch(loader, **self.kwargs)
         gather_logs(trainer)
+        self.check_run_epoch()
         self.display.end()
         if connector.epochs == logged:  # the override has not called Trainer.run_epoch
             self._add_results(log_results(trainer, metrics_of(trainer)))

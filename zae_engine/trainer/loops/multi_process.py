@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from .. import checks
 from .._protocol import TrainerProtocol
 from ..data import devices
 from ..distributed.log_merging import merge, merged_sizes
@@ -22,6 +24,7 @@ from ..distributed.sharding import ShardedLoader
 from ..distributed.world import World
 from ..logs.epoch_log import log_of, peek, replace
 from ..logs.epoch_results import to_floats
+from ..overrides import is_overridden
 from ..utilities.import_guard import guarded_import
 
 
@@ -47,8 +50,15 @@ def should_launch(trainer: TrainerProtocol) -> bool:
     return False
 
 
+def is_model_parallel(trainer: TrainerProtocol) -> bool:
+    """Whether the strategy is Lightning's ModelParallelStrategy, which shards the model."""
+    return _is_class(_strategy(trainer), "ModelParallelStrategy")
+
+
 def keeps_model_on_cpu(trainer: TrainerProtocol) -> bool:
-    """Whether the model stays on the CPU: in a notebook, where using CUDA now would prevent a fork later."""
+    """Whether the model stays on the CPU: until it is sharded; in a notebook, where CUDA would prevent a fork later."""
+    if is_model_parallel(trainer):
+        return True
     is_launched = trainer._zae_state.process.world is not None
     return hasattr(sys, "ps1") and is_distributed(trainer) and len(trainer.device) > 1 and not is_launched
 
@@ -83,6 +93,8 @@ def select_device(trainer: TrainerProtocol) -> None:
     """Select the device of this process, if a launcher such as torchrun has started several."""
     distributed = is_distributed(trainer)
     world = World.from_environment() if distributed else None
+    _check_strategy(trainer, world)
+    _warn_of_copies(trainer, world)
     if world is None:
         warn_unused_devices(trainer)
         if distributed:
@@ -93,6 +105,39 @@ def select_device(trainer: TrainerProtocol) -> None:
     trainer.primary_device_index = world.local_rank
     if trainer.device[0].type == "cuda":
         torch.cuda.set_device(trainer.device[world.local_rank])
+
+
+def _check_strategy(trainer: TrainerProtocol, world: World | None) -> None:
+    """Raise `ValueError` for a strategy that shards the model in a way that the trainer could not save."""
+    strategy = _strategy(trainer)
+    if _is_class(strategy, "FSDPStrategy") or (isinstance(strategy, str) and strategy.startswith("fsdp")):
+        raise ValueError(
+            f"Lightning's FSDPStrategy joins parameters to flat ones, of which the trainer could keep no weights. Use "
+            f'its successor: lightning={{"strategy": ModelParallelStrategy(data_parallel_size=n, '
+            f"tensor_parallel_size=1)}}. {checks.NO_SHARDING}"
+        )
+    if is_model_parallel(trainer) and world is None and len(trainer.device) > 1:
+        raise ValueError(
+            f"ModelParallelStrategy needs processes that keep their parts of the model between runs, but there is a "
+            f"list of {len(trainer.device)} devices, whose processes would end with each run. Start the script with "
+            f'torchrun --nproc-per-node={len(trainer.device)} and give one device, "cpu" or "cuda".'
+        )
+
+
+def _warn_of_copies(trainer: TrainerProtocol, world: World | None) -> None:
+    """Warn of a ``configure_model`` that no strategy calls, so that each process trains a copy of the whole model."""
+    if world is None or is_model_parallel(trainer) or not is_overridden(trainer, "configure_model"):
+        return
+    if "device_mesh" in inspect.signature(trainer.configure_model).parameters:  # otherwise it is something else
+        warnings.warn(
+            "configure_model is not called: each process trains a copy of the whole model. To shard it, give "
+            f'lightning={{"strategy": ModelParallelStrategy(data_parallel_size={world.size}, tensor_parallel_size=1)}}.',
+            stacklevel=4,
+        )
+
+
+def _is_class(value: Any, name: str) -> bool:
+    return any(cls.__name__ == name for cls in type(value).__mro__)
 
 
 def connect_ranks(trainer: TrainerProtocol) -> None:
@@ -176,6 +221,18 @@ def shard_loaders(trainer: TrainerProtocol, world: World, *loaders: Any) -> tupl
     return sharded
 
 
+def count_batch(trainer: TrainerProtocol) -> None:
+    """Subtract the samples of a step, a batch on each process, from those that are left of the epoch."""
+    counts: Any = trainer  # n_data and n_valid_data may be None
+    world = trainer._zae_state.process.world
+    n_ranks = world.size if world is not None else 1
+    if trainer.mode == "test" and trainer.valid_loader is not None:
+        if counts.n_valid_data is not None:
+            counts.n_valid_data -= (trainer.valid_batch_size or 0) * n_ranks
+    elif counts.n_data is not None:
+        counts.n_data -= (trainer.batch_size or 0) * n_ranks
+
+
 def _strategy(trainer: TrainerProtocol) -> Any:
     return trainer._zae_state.config.trainer_kwargs.get("strategy", trainer._zae_strategy)
 
@@ -191,7 +248,7 @@ def _is_auto(strategy: Any) -> bool:
 def _is_ddp(strategy: Any) -> bool:
     if isinstance(strategy, str):
         return strategy == "auto" or "ddp" in strategy
-    return any(cls.__name__ == "DDPStrategy" for cls in type(strategy).__mro__)
+    return _is_class(strategy, "DDPStrategy")
 
 
 # One log and one result of all ranks

@@ -709,15 +709,14 @@ class Trainer(ABC):
         return True
 
     def save_model(self, filename: weights.WeightsFile) -> None:
-        """Save the model's state dictionary with `torch.save`; of several processes, only rank 0 does.
+        """Save the model's state dictionary with `torch.save`, on rank 0. All processes call it for a sharded model.
 
         Parameters
         ----------
         filename : path or binary file
             The file.
         """
-        if is_rank_zero(self._zae_state.process.world):
-            torch.save(weights.plain_state_dict(self.model), filename)
+        weights.save(self.model, filename, is_writer=is_rank_zero(self._zae_state.process.world))
 
     def apply_weights(self, filename: weights.WeightsFile | None = None, strict: bool = True) -> None:
         """Load weights into the model: from a file, or the best weights of the buffer.

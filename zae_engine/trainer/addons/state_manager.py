@@ -149,7 +149,7 @@ class StateManagerMixin(StateSavingMixin):
         if (summary := self._zae_state.run.epoch_summary) is not None:
             summary.better = better
         self._zae_state.process.saves.report()
-        if (better or self._zae_is_overdue(value)) and not self._zae_state.run.is_trial:
+        if self._zae_agreed(better or self._zae_is_overdue(value)) and not self._zae_state.run.is_trial:
             self._zae_state.process.saves.wait()
             status, saved_loss, self.saved_loss = self._zae_save_status, self.saved_loss, float(value)
 
@@ -184,7 +184,11 @@ class StateManagerMixin(StateSavingMixin):
     def _zae_save_latest(self, cur_epoch: int) -> None:
         """Save the state of an epoch that ends, if it is due and not that of a better epoch, which is saved already."""
         is_due = self.save_every is not None and (cur_epoch + 1) % self.save_every == 0
-        if not is_due or self._zae_save_status.saved_epoch == cur_epoch or self._zae_state.run.is_trial:
+        if (
+            not is_due
+            or self._zae_state.run.is_trial
+            or self._zae_agreed(self._zae_save_status.saved_epoch == cur_epoch)
+        ):
             return
         with self._zae_folder_beside("latest"):
             what = f"The state could not be saved in {self.save_path!r} after epoch {cur_epoch + 1}"

@@ -23,6 +23,7 @@ from ..checkpoint.weights import WeightsFile, plain_state_dict
 from ..distributed.world import is_rank_zero
 from ..optim import has_modes, set_optimizer_mode
 from ..utilities.atomic_io import os_error_cause
+from ..utilities.sharded_tensors import gathered, is_sharded_module
 
 if TYPE_CHECKING:
     from zae_lightning.kinds import Callback
@@ -42,6 +43,7 @@ class StateSavingMixin:
     _zae_weights_to_continue: Mapping[str, Any] | None
     _zae_save_status: manifest.SaveStatus
     _zae_writer: WriterIdentity
+    _zae_gathered: Mapping[str, Any] | None = None
 
     @property
     def save_path(self) -> str | os.PathLike[str]:
@@ -76,7 +78,8 @@ class StateSavingMixin:
         """Save model, optimizer and scheduler, as far as the trainer has them, and all else.
 
         The files replace the old ones together: a process that is killed meanwhile leaves the old state or the new
-        one, complete. Of several processes, only rank 0 saves.
+        one, complete. Of several processes, only rank 0 saves; it gathers a sharded model and its optimizer's state in
+        its memory, so that all processes must call this.
 
         Raises
         ------
@@ -85,7 +88,7 @@ class StateSavingMixin:
             at this moment or has saved there and is in a run. The files stay unchanged.
         """
         self._zae_state.process.saves.wait()
-        with self._zae_evaluated_optimizer():
+        with self._zae_evaluated_optimizer(), self._zae_whole_parts():
             if is_rank_zero(self._zae_state.process.world):
                 self._zae_save_state()
 
@@ -98,6 +101,33 @@ class StateSavingMixin:
         finally:
             if self._zae_state.run.depth:
                 set_optimizer_mode(self.optimizer, as_trainer(self).mode)
+
+    @contextmanager
+    def _zae_whole_parts(self) -> Iterator[None]:
+        """Gather the parts of a sharded trainer on rank 0 for the block; an error in it then leaves no rank waiting."""
+        if not is_sharded_module(self.model):
+            yield
+            return
+        keep = is_rank_zero(self._zae_state.process.world)
+        parts = {"model": self._zae_model_state, "rest": self._zae_rest}
+        if hasattr(self.optimizer, "state_dict"):
+            parts["optimizer"] = self.optimizer.state_dict
+        self._zae_gathered = {part: gathered(state(), keep) for part, state in parts.items()}
+        self._zae_weights_to_continue = gathered(self._zae_weights_to_continue, keep)
+        try:
+            yield
+        finally:
+            self._zae_gathered = None
+
+    def _zae_state_of(self, part: str) -> dict[str, Any]:
+        """Return the state of the optimizer or the scheduler, whole."""
+        gathered_parts = self._zae_gathered or {}
+        return dict(gathered_parts[part]) if part in gathered_parts else getattr(self, part).state_dict()
+
+    def _zae_agreed(self, value: bool) -> bool:
+        """Return rank 0's answer for a sharded model, which all ranks save together; else the own answer."""
+        world = self._zae_state.process.world
+        return bool(world.broadcast(value)) if world is not None and is_sharded_module(self.model) else value
 
     def _zae_save_state(self) -> None:
         rest, saving, folder = self._zae_rest(), self._zae_save_status, AtomicFolder(self._zae_folder)
@@ -133,14 +163,14 @@ class StateSavingMixin:
         if not self._zae_state.run.waits_for_saves or any(_is_overridden(self, name) for name in _METHODS_OF_SAVING):
             return False
         saves.wait()
-        with self._zae_evaluated_optimizer():
+        with self._zae_evaluated_optimizer(), self._zae_whole_parts():
             if not is_rank_zero(self._zae_state.process.world):
                 return True
             save = BackgroundSave(AtomicFolder(self._zae_folder), self._zae_file_names().values())
             with save.prepared():
                 check_other_writer(save.folder, self, self._zae_writer)
                 others = {part: getattr(self, part) for part in ("optimizer", "scheduler")}
-                states = {part: other.state_dict() for part, other in others.items() if hasattr(other, "state_dict")}
+                states = {part: self._zae_state_of(part) for part in others if hasattr(others[part], "state_dict")}
                 files = file_writers(self._zae_model_state(), states, self._zae_file_names(), self.save_format)
                 rest = formats.fixed_copy(self._zae_rest())
             superseded = [os.path.join(self._zae_folder, name) for name in ("latest", "stopped")]
@@ -159,6 +189,8 @@ class StateSavingMixin:
 
     def _zae_rest(self) -> dict[str, Any]:
         """Return all of the state beside model, optimizer and scheduler."""
+        if self._zae_gathered is not None:
+            return dict(self._zae_gathered["rest"])
         trainer = as_trainer(self)
         self._zae_weights_to_continue = None if has_modes(self.optimizer) else weights_to_continue(trainer)
         return {
@@ -192,16 +224,23 @@ class StateSavingMixin:
 
     def save_model(self, filename: WeightsFile) -> None:
         """Save the model's weights to a file or an open binary file, in the trainer's format."""
-        formats.write_model(filename, self._zae_model_state(), self.save_format)
+        state, is_writer = self._zae_model_state(), True
+        if self._zae_gathered is None and is_sharded_module(self.model):
+            is_writer = is_rank_zero(self._zae_state.process.world)
+            state = gathered(state, keep=is_writer)
+        if is_writer:
+            formats.write_model(filename, state, self.save_format)
 
     def _zae_model_state(self) -> dict[str, Any]:
+        if self._zae_gathered is not None:
+            return dict(self._zae_gathered["model"])
         validated = None if has_modes(self.optimizer) else self._zae_state.run.validated_weights
         return without_pruning(dict(plain_state_dict(self.model))) if validated is None else validated
 
     def save_optimizer(self) -> None:
         """Save the optimizer's state, if it has a ``state_dict``."""
         if hasattr(self.optimizer, "state_dict"):
-            formats.write_zae(self.state_file("optimizer"), self.optimizer.state_dict())
+            formats.write_zae(self.state_file("optimizer"), self._zae_state_of("optimizer"))
 
     def save_scheduler(self) -> None:
         """Save the scheduler's state, if it has a ``state_dict``."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..utilities.sharded_tensors import is_sharded
+
 _TAG = "__zae__"
 _SIMPLE = (type(None), bool, int, float, complex, str, bytes)
 
@@ -24,7 +26,7 @@ def encode(value: Any) -> Any:
     Returns
     -------
     object
-        The argument of `decode`. Tensors are detached and on the CPU, but not copied.
+        The argument of `decode`. Tensors are detached and on the CPU, but not copied; sharded ones stay sharded.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def encode(value: Any) -> Any:
         If the value is or contains an object of another type.
     """
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
+        return value.detach() if is_sharded(value) else value.detach().cpu()
     if type(value) is bytes and not value:  # torch.save writes it as a call, which weights_only=True refuses
         return {_TAG: "bytes", "data": []}
     if type(value) in _SIMPLE or isinstance(value, (torch.device, torch.dtype)):

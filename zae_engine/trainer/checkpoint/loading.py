@@ -10,6 +10,7 @@ import torch
 
 from ..._warnings import ignored_warnings
 from .._protocol import TrainerProtocol
+from ..utilities.sharded_tensors import shard_optimizer_state
 from . import weights
 from .encoding import decode
 from .trainer_state import load_trainer_state_dict, trainer_state_dict
@@ -68,7 +69,9 @@ def load(
             _CHECKS[part](getattr(trainer, part), part_state)
             keys = _param_group_keys(getattr(trainer, part))
             if part == "model":
-                part_state = weights.names_of(trainer.model, part_state)
+                part_state = weights.for_sharded_model(trainer.model, weights.names_of(trainer.model, part_state))
+            elif part == "optimizer":
+                part_state = shard_optimizer_state(trainer.optimizer, part_state)
             getattr(trainer, part).load_state_dict(part_state)
             if missing := keys - _param_group_keys(getattr(trainer, part)):
                 raise KeyError(

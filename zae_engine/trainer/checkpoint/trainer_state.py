@@ -102,7 +102,7 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
     if epoch is not None:
         weight = weights.clone_state_dict(trainer.model) if best == _SAME_AS_MODEL else _decode_weights(best)
         trainer.weight_buffer["epoch"] = [int(epoch)]
-        trainer.weight_buffer["weight"] = [weight]
+        trainer.weight_buffer["weight"] = [weights.for_sharded_model(trainer.model, weight)]
     records.history.assign(history)
     for mode in MODES:
         metrics = getattr(trainer, f"{mode}_metrics")

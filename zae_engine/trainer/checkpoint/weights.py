@@ -12,6 +12,7 @@ import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ..utilities.atomic_io import unreadable
+from ..utilities.sharded_tensors import gathered, is_sharded_module, shard_state
 from .pruning import for_pruned_model
 from .storage.integrity import check_zip
 
@@ -62,6 +63,13 @@ def plain_state_dict(model: Any) -> dict[str, Any]:
     return plain
 
 
+def save(model: Any, filename: WeightsFile, is_writer: bool) -> None:
+    """Save a model's weights with `torch.save` in one process. For a sharded model, all processes must call this."""
+    state = gathered(plain_state_dict(model), keep=is_writer)
+    if is_writer:
+        torch.save(state, filename)
+
+
 def names_of(model: Any, state: Any) -> Any:
     """Return a state dictionary under the names of a model, where one of them is compiled and the other is not."""
     if not isinstance(model, torch.nn.Module) or not isinstance(state, Mapping):
@@ -74,6 +82,11 @@ def names_of(model: Any, state: Any) -> Any:
     if all(key == name for key, name in names.items()):
         return state
     return {names[key]: value for key, value in state.items()}
+
+
+def for_sharded_model(model: Any, state: Any) -> Any:
+    """Return a state dictionary of whole tensors as one that a sharded model loads; for other models, unchanged."""
+    return shard_state(state, model.state_dict()) if is_sharded_module(model) and isinstance(state, Mapping) else state
 
 
 class IncompatibleStateError(ValueError, RuntimeError):
@@ -170,7 +183,7 @@ def apply(model: torch.nn.Module, buffer: Mapping[str, list[Any]], filename: Wei
         return
     before = clone_state_dict(model)
     try:
-        model.load_state_dict(for_pruned_model(model, names_of(model, state)), strict=strict)
+        model.load_state_dict(for_pruned_model(model, for_sharded_model(model, names_of(model, state))), strict=strict)
     except Exception as error:
         model.load_state_dict(before, strict=False)  # uninitialized lazy modules have no weights
         what = f"{_name(filename)!r} does" if filename else "The weights in the buffer do"

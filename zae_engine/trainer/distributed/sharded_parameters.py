@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..utilities.sharded_tensors import is_sharded, shard_like
+from ..utilities.sharded_tensors import is_sharded, state_like
 
 _COMPILED = "_orig_mod."
 
@@ -45,7 +45,7 @@ class ParameterReplacement:
         """
         new = {_plain(name): parameter for name, parameter in model.named_parameters(remove_duplicate=False)}
         current = {id(parameter) for parameter in new.values()}
-        replaced = {old: new.get(name) for old, name in self._names.items() if id(old) not in current}
+        replaced: dict[Any, Any] = {old: new.get(name) for old, name in self._names.items() if id(old) not in current}
         for optimizer in optimizers:
             self._check(optimizer, replaced)
             for group in optimizer.param_groups:
@@ -53,7 +53,7 @@ class ParameterReplacement:
                 _allow_mixed(group)
             state = getattr(optimizer, "state", {})
             for old in [parameter for parameter in state if parameter in replaced]:
-                state[replaced[old]] = _sharded_state(state.pop(old), old, replaced[old])
+                state[replaced[old]] = state_like(state.pop(old), replaced[old])
 
     def _check(self, optimizer: Any, replaced: Mapping[Any, Any]) -> None:
         for group in optimizer.param_groups:
@@ -72,15 +72,6 @@ class ParameterReplacement:
 
 def _plain(name: str) -> str:
     return name.replace(_COMPILED, "").replace("_checkpoint_wrapped_module.", "")
-
-
-def _sharded_state(state: Any, old: torch.Tensor, new: Any) -> Any:
-    if not isinstance(state, dict):
-        return state
-    return {
-        key: shard_like(value, new) if isinstance(value, torch.Tensor) and value.shape == old.shape else value
-        for key, value in state.items()
-    }
 
 
 def _allow_mixed(group: dict[str, Any]) -> None:

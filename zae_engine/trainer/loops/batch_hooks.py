@@ -168,7 +168,7 @@ class BatchHooks(ShardingHooks):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the trainer's part of a checkpoint, plain values."""
-        return {**trainer_state_dict(self.trainer), "random": encode(random_states(self.trainer))}
+        return self.whole({**trainer_state_dict(self.trainer), "random": encode(random_states(self.trainer))})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the trainer's part of a checkpoint; Lightning finishes the epoch itself."""

@@ -13,7 +13,7 @@ import torch
 
 from .. import checks
 from .._protocol import TrainerProtocol
-from ..checkpoint.weights import clone_state_dict
+from ..checkpoint.weights import clone_state_dict, for_sharded_model
 from ..data.batches import batches_of, join_outputs
 from ..data.devices import map_tensors
 from ..logs.epoch_log import resume, suspend
@@ -142,11 +142,11 @@ def _weights(trainer: TrainerProtocol, weights: str | None) -> Iterator[None]:
     if not trainer.weight_buffer.get("weight"):
         raise ValueError('weights="best" needs best weights, but no epoch has been better than the start. Run first.')
     present = clone_state_dict(trainer.model)
-    trainer.model.load_state_dict(trainer.weight_buffer["weight"][-1])
+    trainer.model.load_state_dict(for_sharded_model(trainer.model, trainer.weight_buffer["weight"][-1]))
     try:
         yield
     finally:
-        trainer.model.load_state_dict(present)
+        trainer.model.load_state_dict(for_sharded_model(trainer.model, present))  # the block may have sharded it
 
 
 @contextmanager

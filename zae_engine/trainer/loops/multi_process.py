@@ -130,8 +130,9 @@ def _warn_of_copies(trainer: TrainerProtocol, world: World | None) -> None:
         return
     if "device_mesh" in inspect.signature(trainer.configure_model).parameters:  # otherwise it is something else
         warnings.warn(
-            "configure_model is not called: each process trains a copy of the whole model. To shard it, give "
-            f'lightning={{"strategy": ModelParallelStrategy(data_parallel_size={world.size}, tensor_parallel_size=1)}}.',
+            f"configure_model is not called: each process trains a copy of the whole model. To shard it, give "
+            f'lightning={{"strategy": ModelParallelStrategy(data_parallel_size={world.size}, '
+            f"tensor_parallel_size=1)}}.",
             stacklevel=4,
         )
 

@@ -11,9 +11,10 @@ from .. import checks
 from .._protocol import TrainerProtocol
 from ..distributed.parameters import held_values
 from ..distributed.sharded_parameters import ParameterReplacement
+from ..distributed.world import is_rank_zero
 from ..overrides import is_overridden
 from ..utilities.import_guard import guarded_import
-from ..utilities.sharded_tensors import is_sharded, is_sharded_module, reshard, shard_state
+from ..utilities.sharded_tensors import gathered, is_sharded, is_sharded_module, reshard, shard_state
 from .mode_hooks import ModeHooks
 from .multi_process import is_model_parallel
 
@@ -49,6 +50,11 @@ class ShardingHooks(ModeHooks):
         like = trainer.model.state_dict()
         weights = trainer.weight_buffer.get("weight", [])
         weights[:] = [shard_state(state, like) for state in weights]
+
+    def whole(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a state with whole tensors in place of sharded ones, on rank 0; every rank must call this."""
+        whole: dict[str, Any] = gathered(state, keep=is_rank_zero(self.trainer._zae_state.process.world))
+        return whole
 
     def leave_evaluation(self) -> None:
         """Restore the modes before the evaluation, and release the parameters that its forward passes have gathered."""

@@ -61,7 +61,7 @@ def gathered(value: Any, keep: bool = True) -> Any:
 
 
 def _gather(tensor: Any, keep: bool) -> torch.Tensor:
-    whole: torch.Tensor = tensor.detach().full_tensor()
+    whole: torch.Tensor = tensor.detach().to(tensor.device_mesh.device_type).full_tensor()  # a copy may be on the CPU
     if not keep:
         return whole.new_empty(0, device="cpu")
     return whole.clone() if whole.device.type == "cpu" else whole.cpu()  # a replicated one is the process's own
@@ -110,6 +110,43 @@ def shard_state(state: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[st
         if isinstance(value, torch.Tensor) and is_sharded(target) and value.shape == target.shape:
             sharded[key] = shard_like(value, target)  # type: ignore[index]
     return sharded
+
+
+def shard_optimizer_state(optimizer: Any, state: Any) -> Any:
+    """Return an optimizer's state dictionary whose whole tensors are sharded as the parameters that they belong to.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        The optimizer; for one without sharded parameters, the state is returned unchanged.
+    state : mapping
+        A state dictionary of the optimizer, the same on all processes.
+    """
+    groups = getattr(optimizer, "param_groups", ())
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    if not any(map(is_sharded, parameters)) or not isinstance(state, Mapping):
+        return state
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    of_number = dict(zip(numbers, parameters, strict=False))
+    return {
+        **state,
+        "state": {
+            number: state_like(values, of_number[number]) if number in of_number else values
+            for number, values in state["state"].items()
+        },
+    }
+
+
+def state_like(state: Any, parameter: torch.Tensor) -> Any:
+    """Return an optimizer's state of a parameter with the tensors of its shape sharded as the parameter."""
+    if not isinstance(state, Mapping):
+        return state
+    return {
+        key: shard_like(value, parameter)
+        if isinstance(value, torch.Tensor) and value.shape == parameter.shape
+        else value
+        for key, value in state.items()
+    }
 
 
 def clip_norm(parameters: Iterable[torch.Tensor], max_norm: float) -> torch.Tensor:

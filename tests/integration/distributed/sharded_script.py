@@ -1,0 +1,232 @@
+"""Cases of sharded models: ``torchrun … sharded_script.py FOLDER``, or without torchrun for one process.
+
+Each case returns a dict of what became of a trainer. Alone, a loader has batches of ``b`` and the model is whole; with
+``n`` processes the loader has batches of ``b / n``. The folder gets a file for each rank.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from zae_engine.trainer import Trainer
+from zae_engine.trainer.addons import MultiGPUAddon, PrecisionMixerAddon, StateManagerAddon
+from zae_engine.trainer.utilities.sharded_tensors import gathered, is_sharded
+
+SIZE = int(os.environ.get("WORLD_SIZE", 1))
+CASES: dict[str, Callable[[Path], dict[str, Any]]] = {}
+BATCH, EPOCHS = 8, 4
+
+
+def case(function: Callable[[Path], dict[str, Any]]) -> Callable[[Path], dict[str, Any]]:
+    CASES[function.__name__] = function
+    return function
+
+
+class Sharded(Trainer):
+    """A classifier whose linear layers are sharded, each by itself."""
+
+    def configure_model(self, device_mesh: Any) -> None:
+        from torch.distributed.fsdp import fully_shard
+
+        for layer in self.model:
+            if isinstance(layer, nn.Linear):
+                fully_shard(layer, mesh=device_mesh["data_parallel"])
+        fully_shard(self.model, mesh=device_mesh["data_parallel"])
+
+    def train_step(self, batch: Any) -> dict[str, Any]:
+        x, y, index = batch
+        output = self.model(x)
+        return {"loss": F.cross_entropy(output, y), "acc": (output.argmax(1) == y).float().mean(), "output": index}
+
+    def test_step(self, batch: Any) -> dict[str, Any]:
+        return self.train_step(batch)
+
+
+def data(n: int = 40) -> TensorDataset:
+    x = torch.randn(n, 6, generator=torch.Generator().manual_seed(1))
+    return TensorDataset(x, (x.sum(1) > 0).long(), torch.arange(n))
+
+
+def loaders(n: int = 40) -> tuple[DataLoader, DataLoader]:
+    """Return a loader of five steps an epoch, and one of validation, of which each rank has as many batches."""
+    return DataLoader(data(n), BATCH // SIZE, shuffle=True), DataLoader(data(32), 4)
+
+
+def model() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def trainer_of(cls: type = Sharded, optimizer: Any = torch.optim.Adam, lr: float = 0.03, **kwargs: Any) -> Any:
+    net = model()
+    groups = [{"params": net[0].parameters(), "lr": lr / 2, "weight_decay": 0.01}, {"params": net[1:].parameters()}]
+    made = optimizer(groups, lr=lr)
+    scheduler = torch.optim.lr_scheduler.StepLR(made, 1, 0.9)
+    if SIZE > 1:
+        from lightning.pytorch.strategies import ModelParallelStrategy
+
+        strategy = ModelParallelStrategy(data_parallel_size=SIZE, tensor_parallel_size=1)
+        kwargs["lightning"] = {"strategy": strategy, **kwargs.get("lightning", {})}
+    return cls(net, "cpu", optimizer=made, scheduler=scheduler, log_bar=False, **kwargs)
+
+
+def observe(trainer: Any, **more: Any) -> dict[str, Any]:
+    """Return what a trainer holds, whole."""
+    best = trainer.weight_buffer["weight"]
+    return {
+        "losses": [torch.stack(trainer.get_loss_history(mode)) for mode in ("train", "test")],
+        "history": [[record["train_loss"], record.get("test_loss", 0.0), record["lr"]] for record in trainer.history],
+        "weights": dict(gathered(trainer.model.state_dict())),
+        "optimizer": gathered(trainer.optimizer.state_dict()["state"]),
+        "rates": [group["lr"] for group in trainer.optimizer.param_groups],
+        "best": [dict(gathered(weights)) for weights in best],
+        "best epoch": [trainer.loss_buffer, trainer.weight_buffer["epoch"]],
+        "epoch": trainer.progress_checker.get_epoch(),
+        **more,
+    }
+
+
+def run(trainer: Any, n: int = 40, epochs: int = EPOCHS, **kwargs: Any) -> Any:
+    trainer.run(epochs, *loaders(n), **kwargs)
+    assert SIZE == 1 or all(map(is_sharded, trainer.optimizer.param_groups[1]["params"]))
+    return trainer
+
+
+@case
+def adam(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of()))
+
+
+@case
+def sgd_with_momentum_and_uneven_batches(folder: Path) -> dict[str, Any]:
+    def sgd(groups: Any, lr: float) -> Any:
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+
+    return observe(run(trainer_of(optimizer=sgd), n=37))
+
+
+@case
+def with_multi_gpu_addon(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of(Sharded.add_on(MultiGPUAddon))))
+
+
+@case
+def clipped_by_gradient_clip(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of(optimizer=torch.optim.SGD, lr=0.5, gradient_clip=0.05)))
+
+
+@case
+def clipped_by_lightning(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of(optimizer=torch.optim.SGD, lr=0.5, lightning={"gradient_clip_val": 0.05})))
+
+
+@case
+def clipped_by_torch_in_run_batch(folder: Path) -> dict[str, Any]:
+    class Clips(Sharded):
+        def run_batch(self, batch: Any, **kwargs: Any) -> None:
+            batch = self._to_device(*batch)
+            self.model.train(self.mode == "train")
+            with torch.set_grad_enabled(self.mode == "train"):
+                step = self.train_step(batch)
+            if self.mode == "train":
+                self.optimizer.zero_grad()
+                step["loss"].backward()
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 0.05)
+                self.optimizer.step()
+            self.logging(step)
+            self.progress_checker.update_step()
+
+    return observe(run(trainer_of(Clips, optimizer=torch.optim.SGD, lr=0.5)))
+
+
+@case
+def run_batch_that_calls_super(folder: Path) -> dict[str, Any]:
+    class Calls(Sharded):
+        def run_batch(self, batch: Any, **kwargs: Any) -> None:
+            super().run_batch(batch, **kwargs)
+
+    return observe(run(trainer_of(Calls, gradient_clip=0.1), n=37))
+
+
+@case
+def accumulated(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of(lightning={"accumulate_grad_batches": 2})))
+
+
+@case
+def bf16(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of(Sharded.add_on(PrecisionMixerAddon), precision="bf16")))
+
+
+@case
+def two_runs_and_evaluations(folder: Path) -> dict[str, Any]:
+    trainer = run(trainer_of(), epochs=2)
+    first = trainer.evaluate(loaders()[1])
+    run(trainer, epochs=2)
+    numbers = data(30).tensors[0]
+    outputs = [trainer.predict(DataLoader(data(30), 4)), trainer.predict(numbers, batch_size=7)]
+    best = [trainer.evaluate(loaders()[1], weights="best"), trainer.predict(numbers, weights="best")]
+    indices = torch.cat(trainer.inference(DataLoader(data(30), 4)))
+    return observe(trainer, evaluated=[first, best], outputs=outputs, indices=indices)
+
+
+@case
+def evaluated_before_the_first_run(folder: Path) -> dict[str, Any]:
+    trainer = trainer_of()
+    before = [trainer.predict(data(30).tensors[0]), trainer.evaluate(loaders()[1])]
+    return observe(run(trainer), before=before)
+
+
+@case
+def weights_and_best_weights(folder: Path) -> dict[str, Any]:
+    trainer = run(trainer_of(lr=0.3))
+    trainer.save_model(folder / "model.pt")
+    saved = dict(torch.load(folder / "model.pt", weights_only=True)) if os.environ.get("RANK", "0") == "0" else None
+    trainer.apply_weights()
+    best = dict(gathered(trainer.model.state_dict()))
+    trainer.apply_weights(folder / "model.pt")
+    return observe(trainer, saved=saved, applied=best)
+
+
+@case
+def state_saved_and_loaded(folder: Path) -> dict[str, Any]:
+    """Save after every epoch; another trainer, of a whole model, loads and continues; and this one goes back."""
+    Stateful = Sharded.add_on(StateManagerAddon)
+    trainer = run(trainer_of(Stateful, save_path=folder / "state", save_every=1), epochs=2)
+    trainer.save_state()
+    trainer.save_model(folder / "alone.pt")
+    continued = trainer_of(Stateful, save_path=folder / "state")
+    continued.load_state()
+    first = observe(run(continued, epochs=2))
+    trainer.load_state()  # after the model is sharded
+    return observe(run(trainer, epochs=2), first=first)
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    results: dict[str, Any] = {}
+    for name, function in CASES.items():
+        torch.manual_seed(3)
+        place = folder / name
+        place.mkdir(exist_ok=True)
+        try:
+            results[name] = function(place)
+        except Exception:
+            results[name] = {"error": traceback.format_exc()}
+            print(name, results[name]["error"], file=sys.stderr, flush=True)
+    torch.save(results, folder / f"rank{os.environ.get('RANK', '0')}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

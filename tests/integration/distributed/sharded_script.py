@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,16 +208,92 @@ def state_saved_and_loaded(folder: Path) -> dict[str, Any]:
     trainer.save_model(folder / "alone.pt")
     continued = trainer_of(Stateful, save_path=folder / "state")
     continued.load_state()
+    continued.save_path = folder / "other"
     first = observe(run(continued, epochs=2))
     trainer.load_state()  # after the model is sharded
-    return observe(run(trainer, epochs=2), first=first)
+    run(trainer, epochs=2)
+    trainer.save_path = folder / "final"
+    trainer.save_state()
+    return observe(trainer, first=first)
 
 
-def main(folder: Path) -> None:
+@case
+def as_a_lightning_module_by_hand(folder: Path) -> dict[str, Any]:
+    """Train without shuffling; beside it a LightningModule that somebody writes by hand, on the same batches."""
+    batches = list(DataLoader(data(), BATCH // SIZE))
+    trainer = trainer_of(optimizer=torch.optim.AdamW)
+    trainer.run(EPOCHS, batches, loaders()[1])
+    if SIZE == 1:
+        return observe(trainer)
+    torch.manual_seed(3)
+    expected = by_hand(batches)
+    found = torch.stack(trainer.get_loss_history("train"))
+    assert torch.equal(expected, found) or (expected - found).abs().max() < 1e-6, (expected, found)
+    return observe(trainer)
+
+
+def by_hand(batches: list[Any]) -> torch.Tensor:
+    """Return the mean losses of the ranks in a training with Lightning alone."""
+    import lightning.pytorch as L
+    import torch.distributed as dist
+    from lightning.pytorch.strategies import ModelParallelStrategy
+    from torch.distributed.fsdp import fully_shard
+
+    class Module(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.losses = model(), []
+
+        def configure_model(self) -> None:
+            for layer in self.model:
+                if isinstance(layer, nn.Linear):
+                    fully_shard(layer, mesh=self.device_mesh["data_parallel"])
+            fully_shard(self.model, mesh=self.device_mesh["data_parallel"])
+
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            x, y, _ = batch
+            loss = F.cross_entropy(self.model(x), y)
+            self.losses.append(loss.detach())
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            first, rest = self.model[0].parameters(), self.model[1:].parameters()
+            groups = [{"params": first, "lr": 0.015, "weight_decay": 0.01}, {"params": rest}]
+            optimizer = torch.optim.AdamW(groups, lr=0.03)
+            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)]
+
+    module = Module()
+    strategy = ModelParallelStrategy(data_parallel_size=SIZE, tensor_parallel_size=1)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    own = L.Trainer(
+        max_epochs=EPOCHS,
+        accelerator="cpu",
+        devices=SIZE,
+        strategy=strategy,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        **quiet,
+    )
+    own.fit(module, DataLoader(batches[int(os.environ["RANK"]) :: SIZE], batch_size=None))
+    losses = torch.stack(module.losses)
+    dist.all_reduce(losses)
+    return losses / SIZE
+
+
+def continued(folder: Path, state: str) -> dict[str, Any]:
+    """Load a state, and train two more epochs."""
+    trainer = trainer_of(Sharded.add_on(StateManagerAddon), save_path=state)
+    trainer.load_state()
+    trainer.save_path = folder / "state"
+    return observe(run(trainer, epochs=2))
+
+
+def main(folder: Path, state: str | None = None) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     results: dict[str, Any] = {}
-    for name, function in CASES.items():
+    cases = CASES if state is None else {"continued": partial(continued, state=state)}
+    for name, function in cases.items():
         torch.manual_seed(3)
         place = folder / name
         place.mkdir(exist_ok=True)
@@ -229,4 +306,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

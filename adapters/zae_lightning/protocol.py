@@ -316,6 +316,9 @@ class Hooks(Protocol):
     def configure_model(self, device_mesh: Any) -> None:
         """Shard the model, unless it is sharded already."""
 
+    def clip_norm(self, parameters: list[torch.Tensor], max_norm: float) -> None:
+        """Clip the norm of gradients, of which some are sharded."""
+
     def check_shares(self, scale: float, output: Mapping[str, Any]) -> None:
         """Raise an error if an overridden ``run_batch`` has weighted the samples of a sharded model wrongly."""
 

@@ -1,16 +1,19 @@
-"""Sharding: ``configure_model`` of the generated module, which Lightning calls once the processes are connected."""
+"""Sharding: ``configure_model`` of the generated module, and clipping where parameters are of several meshes."""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as L
+import torch
 
 if TYPE_CHECKING:
     from .module import AutomaticOptimizationModule
 
 
 def attach_configure_model(module: AutomaticOptimizationModule) -> None:
-    """Give a module the hook ``configure_model``, if its trainer shards its model.
+    """Give a module ``configure_model``, and clipping of sharded gradients, if its trainer shards its model.
 
     Lightning compares code to see which hooks a module overrides. A module of another trainer has none to call.
 
@@ -21,6 +24,7 @@ def attach_configure_model(module: AutomaticOptimizationModule) -> None:
     """
     if module.hooks.shards_model:
         module.configure_model = functools.partial(_configure_model, module)  # type: ignore[method-assign]
+        module.clip_gradients = functools.partial(_clip_gradients, module)  # type: ignore[method-assign]
 
 
 def _configure_model(module: AutomaticOptimizationModule) -> None:
@@ -28,3 +32,16 @@ def _configure_model(module: AutomaticOptimizationModule) -> None:
     if module.device_mesh is not None:
         module.hooks.configure_model(module.device_mesh)
         module.model = module.hooks.model
+
+
+def _clip_gradients(
+    module: AutomaticOptimizationModule,
+    optimizer: torch.optim.Optimizer,
+    gradient_clip_val: float | None = None,
+    gradient_clip_algorithm: Any = None,
+) -> None:
+    """Clip as Lightning's ``clip_gradients`` does, which takes the norm of the parameters of a single mesh alone."""
+    if gradient_clip_val and str(gradient_clip_algorithm or "norm").lower().endswith("norm"):
+        module.hooks.clip_norm(list(module.trainer.precision_plugin.main_params(optimizer)), float(gradient_clip_val))
+    else:
+        L.LightningModule.clip_gradients(module, optimizer, gradient_clip_val, gradient_clip_algorithm)

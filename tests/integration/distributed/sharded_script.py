@@ -64,19 +64,26 @@ def loaders(n: int = 40) -> tuple[DataLoader, DataLoader]:
     return DataLoader(data(n), BATCH // SIZE, shuffle=True), DataLoader(data(32), 4)
 
 
-def model() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 2))
+def model(width: int = 9) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 8), nn.Tanh(), nn.Linear(8, 2))
 
 
-def trainer_of(cls: type = Sharded, optimizer: Any = torch.optim.Adam, lr: float = 0.03, **kwargs: Any) -> Any:
-    net = model()
+def trainer_of(
+    cls: type = Sharded,
+    optimizer: Any = torch.optim.Adam,
+    lr: float = 0.03,
+    tensor: int = 1,
+    width: int = 9,
+    **kwargs: Any,
+) -> Any:
+    net = model(width)
     groups = [{"params": net[0].parameters(), "lr": lr / 2, "weight_decay": 0.01}, {"params": net[1:].parameters()}]
     made = optimizer(groups, lr=lr)
     scheduler = torch.optim.lr_scheduler.StepLR(made, 1, 0.9)
     if SIZE > 1:
         from lightning.pytorch.strategies import ModelParallelStrategy
 
-        strategy = ModelParallelStrategy(data_parallel_size=SIZE, tensor_parallel_size=1)
+        strategy = ModelParallelStrategy(data_parallel_size=SIZE // tensor, tensor_parallel_size=tensor)
         kwargs["lightning"] = {"strategy": strategy, **kwargs.get("lightning", {})}
     return cls(net, "cpu", optimizer=made, scheduler=scheduler, log_bar=False, **kwargs)
 
@@ -103,6 +110,38 @@ def run(trainer: Any, n: int = 40, epochs: int = EPOCHS, **kwargs: Any) -> Any:
     return trainer
 
 
+class TensorParallel(Sharded):
+    """Two of the linear layers are divided over processes with the same batch; all are sharded over the others."""
+
+    def configure_model(self, device_mesh: Any) -> None:
+        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+        plan = {"0": ColwiseParallel(), "2": RowwiseParallel()}
+        parallelize_module(self.model, device_mesh["tensor_parallel"], plan)
+        if device_mesh["data_parallel"].size() > 1:
+            fully_shard(self.model, mesh=device_mesh["data_parallel"])
+
+
+def tensor_parallel(**kwargs: Any) -> Any:
+    """Train with batches for one process, or for two of four."""
+    trainer = trainer_of(TensorParallel, tensor=min(SIZE, 2), width=10, **kwargs)
+    loader = DataLoader(data(37), BATCH // max(SIZE // 2, 1), shuffle=True)
+    trainer.run(EPOCHS, loader, loaders()[1])
+    outputs = trainer.predict(data(30).tensors[0], batch_size=7)
+    return observe(trainer, evaluated=trainer.evaluate(loaders()[1]), outputs=outputs)
+
+
+@case
+def tensor_parallel_and_clipped(folder: Path) -> dict[str, Any]:
+    return tensor_parallel(gradient_clip=0.1)
+
+
+@case
+def tensor_parallel_and_clipped_by_lightning(folder: Path) -> dict[str, Any]:
+    return tensor_parallel(lightning={"gradient_clip_val": 0.1}, optimizer=torch.optim.SGD)
+
+
 @case
 def adam(folder: Path) -> dict[str, Any]:
     return observe(run(trainer_of()))
@@ -114,6 +153,28 @@ def sgd_with_momentum_and_uneven_batches(folder: Path) -> dict[str, Any]:
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
 
     return observe(run(trainer_of(optimizer=sgd), n=37))
+
+
+@case
+def tensor_parallel_from_a_state(folder: Path) -> dict[str, Any]:
+    """Load a state before the model is sharded, and after."""
+    stateful = TensorParallel.add_on(StateManagerAddon)
+    loader = DataLoader(data(), BATCH // max(SIZE // 2, 1), shuffle=True)
+    first = trainer_of(stateful, tensor=min(SIZE, 2), width=10, save_path=folder / "state")
+    first.run(2, loader)
+    first.save_state()
+    second = trainer_of(stateful, tensor=min(SIZE, 2), width=10, save_path=folder / "state")
+    second.load_state()
+    second.save_path = folder / "other"
+    second.run(2, loader)
+    first.load_state()
+    first.run(2, loader)
+    return {"first": tensor_observed(first), "second": tensor_observed(second), "losses": second.get_loss_history()}
+
+
+def tensor_observed(trainer: Any) -> dict[str, Any]:
+    state = gathered(trainer.optimizer.state_dict()["state"])
+    return {"losses": trainer.get_loss_history(), "weights": dict(gathered(trainer.model.state_dict())), "state": state}
 
 
 @case
@@ -292,7 +353,8 @@ def main(folder: Path, state: str | None = None) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     results: dict[str, Any] = {}
-    cases = CASES if state is None else {"continued": partial(continued, state=state)}
+    two_dimensional = {name: function for name, function in CASES.items() if name.startswith("tensor")}
+    cases = CASES if state is None else {"continued": partial(continued, state=state)} | two_dimensional
     for name, function in cases.items():
         torch.manual_seed(3)
         place = folder / name

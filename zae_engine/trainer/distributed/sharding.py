@@ -82,7 +82,7 @@ class ShardedLoader:
 
     def check_enough(self) -> None:
         """Raise `ValueError` if the loader has batches, but too few for a single training step."""
-        n_batches, size = length(self.loader), self._world.size
+        n_batches, size = length(self.loader), self._world.data_size
         if n_batches and not length(self):
             raise ValueError(
                 f"The training loader has {n_batches} batch(es) and drop_last=True, but {size} processes need {size} "
@@ -96,7 +96,7 @@ class ShardedLoader:
                 sampler.set_epoch(epoch)
                 _EPOCHS[sampler] = epoch
         for step, batch in enumerate(self.loader):
-            yield BatchShare(step, 1.0 / self._world.size, rows_of(batch)), batch
+            yield BatchShare(step, 1.0 / self._world.data_size, rows_of(batch)), batch
 
     def __len__(self) -> int:
         n_batches = length(self.loader)
@@ -104,7 +104,7 @@ class ShardedLoader:
             raise TypeError(f"{type(self.loader).__name__} has no length")
         if self._is_sharded:
             return n_batches
-        return _n_steps(n_batches, self._world.size, self._drops_incomplete_step)
+        return _n_steps(n_batches, self._world.data_size, self._drops_incomplete_step)
 
     @property
     def _drops_incomplete_step(self) -> bool:
@@ -112,7 +112,7 @@ class ShardedLoader:
 
     def share_of(self, step: int) -> BatchShare:
         """Return this rank's share of a step of the current epoch."""
-        return self._shares.get(step, BatchShare(step, 1.0 / self._world.size))
+        return self._shares.get(step, BatchShare(step, 1.0 / self._world.data_size))
 
     def __iter__(self) -> Iterator[Any]:
         """Yield this rank's batches of one epoch."""
@@ -135,7 +135,7 @@ class ShardedLoader:
         n_samples = max(rows_of(batch) or 1, 1) if batch is not None and share.weight else 0
         needs_batch = batch is None and last is None
         by_rank = self._world.gather_ints(-1 if needs_batch else n_samples)
-        total = sum(n for n in by_rank if n > 0)
+        total = sum(n for n in by_rank if n > 0) // self._world.replicas
         if not total:  # no rank has samples: all skip the step
             return share, None
         if -1 in by_rank:
@@ -159,7 +159,7 @@ class ShardedLoader:
             pass
 
     def _iter_skipping(self) -> Iterator[tuple[BatchShare, Any]]:
-        rank, size = self._world.rank, self._world.size
+        rank, size = self._world.data_rank, self._world.data_size
         set_random_state(self._world.broadcast(random_state()))  # so that each rank draws the same order
         step, group, last = 0, [], None
         for batch in self.loader:
@@ -212,14 +212,16 @@ class BatchSamplerShard:
         # Every rank draws, so that the random number generators stay synchronised. The draw of rank 0 is used.
         batches = self._world.broadcast(list(self._sampler))
         drops = training and self._drops_last
-        assigned = shard_batches(batches, self._world.rank, self._world.size, training and self._splits, drops)
+        assigned = shard_batches(
+            batches, self._world.data_rank, self._world.data_size, training and self._splits, drops
+        )
         self.shares = [share for share, _ in assigned]
         for share, indices in assigned:
             if share.weight or not share.step:
                 yield indices
 
     def __len__(self) -> int:
-        return _n_steps(len(self._sampler), self._world.size, self._is_training() and self._drops_last)
+        return _n_steps(len(self._sampler), self._world.data_size, self._is_training() and self._drops_last)
 
 
 def shard_batches(
@@ -307,12 +309,12 @@ def _is_ray_data(loader: Any) -> bool:
 
 def _set_rank(sampler: Any, world: World) -> None:
     """Set the rank of a distributed sampler; `ValueError` if the sampler is for another number of processes."""
-    if sampler.num_replicas != world.size:
+    if sampler.num_replicas != world.data_size:
         raise ValueError(
             f"The {type(sampler).__name__} of the loader is for num_replicas={sampler.num_replicas}, but there are "
-            f"{world.size} processes. Leave it out: the trainer distributes the batches itself."
+            f"{world.data_size} processes. Leave it out: the trainer distributes the batches itself."
         )
-    sampler.rank = world.rank
+    sampler.rank = world.data_rank
 
 
 def _drops_last(loader: Any) -> bool:

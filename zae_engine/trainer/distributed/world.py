@@ -26,6 +26,8 @@ class World:
         The rank of this process on its node, and the number of processes there.
     launcher : str
         What started the processes: "trainer" (they end with the run), "torchrun", "ray", "slurm" or "environment".
+    replicas : int
+        The number of neighbouring ranks that receive the same batches: those of a tensor-parallel model.
     log_tracker : LogTracker
         Records the share of each log entry of this process.
     """
@@ -35,12 +37,27 @@ class World:
     local_rank: int
     local_size: int
     launcher: str = "trainer"
+    replicas: int = 1
     log_tracker: LogTracker = field(default_factory=LogTracker)
 
     @property
     def nodes(self) -> int:
         """The number of nodes."""
         return self.size // self.local_size
+
+    @property
+    def data_rank(self) -> int:
+        """Which share of the data this process receives, from 0."""
+        return self.rank // self.replicas
+
+    @property
+    def data_size(self) -> int:
+        """The number of shares of the data."""
+        return self.size // self.replicas
+
+    def gather_shares(self, value: Any) -> list[Any]:
+        """Return a value for each share of the data on all ranks; see `gather`."""
+        return self.gather(value)[:: self.replicas]
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks on all ranks. The value must be picklable; every rank must call this."""

@@ -203,5 +203,5 @@ def _loss_of_all_ranks(trainer: TrainerProtocol, loss: Any) -> Any:
     if world is None or not isinstance(trainer.scheduler, ReduceLROnPlateau):
         return loss
     share = world.log_tracker.share
-    gathered = world.gather((float(loss), share.weight if share is not None else 1.0))
+    gathered = world.gather_shares((float(loss), share.weight if share is not None else 1.0))
     return sum(value * weight for value, weight in gathered if weight) / sum(weight for _, weight in gathered)

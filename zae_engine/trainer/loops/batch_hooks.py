@@ -199,14 +199,14 @@ class BatchHooks(ShardingHooks):
         if hasattr(self.active_loader, "share_of"):
             world.log_tracker.share = self.active_loader.share_of(step)
         else:
-            world.log_tracker.share = BatchShare(step, 1.0 / world.size)
+            world.log_tracker.share = BatchShare(step, 1.0 / world.data_size)
         if state.run.gradient_averaging is not None and self.trainer.mode == "train":
             state.run.gradient_averaging.refresh(search=step == 0)
         return self._gradient_scale()
 
     def _gradient_scale(self) -> float:
         world = self.trainer._zae_state.process.world
-        return 1.0 if world is None or world.log_tracker.share is None else world.log_tracker.share.weight * world.size
+        return 1.0 if world is None or (share := world.log_tracker.share) is None else share.weight * world.data_size
 
     def to_device(self, batch: Any) -> Any:
         """Return the batch as the steps receive it."""

@@ -50,8 +50,8 @@ def _predict(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> Any
         if world is None:
             return join_outputs([output for _, output in _outputs(trainer, batches, 0, 1)])
         set_random_state(world.broadcast(random_state()))  # every rank iterates in the same order
-        outputs = list(_outputs(trainer, batches, world.rank, world.size))
-        gathered = [pair for pairs in world.gather(outputs) for pair in pairs]
+        outputs = list(_outputs(trainer, batches, world.data_rank, world.data_size))
+        gathered = [pair for pairs in world.gather_shares(outputs) for pair in pairs]
         return join_outputs([output for _, output in sorted(gathered, key=lambda pair: pair[0])])
 
 

@@ -101,6 +101,7 @@ def select_device(trainer: TrainerProtocol) -> None:
             trainer.device = devices.check_one_per_process(trainer.device)
         return
     trainer._zae_state.process.world = world
+    world.replicas = _tensor_parallel_size(trainer, world)
     trainer.device = devices.local_rank_devices(trainer.device, world.local_size, world.launcher)
     trainer.primary_device_index = world.local_rank
     if trainer.device[0].type == "cuda":
@@ -122,6 +123,28 @@ def _check_strategy(trainer: TrainerProtocol, world: World | None) -> None:
             f"list of {len(trainer.device)} devices, whose processes would end with each run. Start the script with "
             f'torchrun --nproc-per-node={len(trainer.device)} and give one device, "cpu" or "cuda".'
         )
+
+
+def _tensor_parallel_size(trainer: TrainerProtocol, world: World) -> int:
+    """Return how many ranks have the same batches: 1, but for a ModelParallelStrategy with tensor parallelism.
+
+    Raises
+    ------
+    ValueError
+        If the sizes of the strategy are not those of the processes.
+    """
+    if not is_model_parallel(trainer):
+        return 1
+    strategy = _strategy(trainer)  # the names of its settings are private; see tests/unit/…/test_multi_process.py
+    data, tensor = strategy._data_parallel_size, strategy._tensor_parallel_size
+    data, tensor = world.nodes if data == "auto" else data, world.local_size if tensor == "auto" else tensor
+    if data * tensor != world.size:
+        raise ValueError(
+            f"ModelParallelStrategy has data_parallel_size={data} and tensor_parallel_size={tensor}, whose product is "
+            f"not the number of processes, {world.size}. Give data_parallel_size={world.size}, tensor_parallel_size=1, "
+            f"for instance."
+        )
+    return int(tensor)
 
 
 def _warn_of_copies(trainer: TrainerProtocol, world: World | None) -> None:
@@ -226,7 +249,7 @@ def count_batch(trainer: TrainerProtocol) -> None:
     """Subtract the samples of a step, a batch on each process, from those that are left of the epoch."""
     counts: Any = trainer  # n_data and n_valid_data may be None
     world = trainer._zae_state.process.world
-    n_ranks = world.size if world is not None else 1
+    n_ranks = world.data_size if world is not None else 1
     if trainer.mode == "test" and trainer.valid_loader is not None:
         if counts.n_valid_data is not None:
             counts.n_valid_data -= (trainer.valid_batch_size or 0) * n_ranks
@@ -277,7 +300,7 @@ def gather_logs(trainer: TrainerProtocol) -> None:
     start = world.log_tracker.history_starts[trainer.mode]
     n_logged = len(peek(log).get("loss", ()))
     is_training = trainer.mode == "train"
-    gathered = world.gather(world.log_tracker.entries_with_shares(log))
+    gathered = world.gather_shares(world.log_tracker.entries_with_shares(log))
     merged = merge(gathered, training=is_training)
     if len(history) - start == n_logged:
         history.truncate(start)

@@ -14,7 +14,7 @@ from ..distributed.sharded_parameters import ParameterReplacement
 from ..distributed.world import is_rank_zero
 from ..overrides import is_overridden
 from ..utilities.import_guard import guarded_import
-from ..utilities.sharded_tensors import gathered, is_sharded, is_sharded_module, reshard, shard_state
+from ..utilities.sharded_tensors import clip_norm, gathered, is_sharded, is_sharded_module, reshard, shard_state
 from .mode_hooks import ModeHooks
 from .multi_process import is_model_parallel
 
@@ -55,6 +55,10 @@ class ShardingHooks(ModeHooks):
         """Return a state with whole tensors in place of sharded ones, on rank 0; every rank must call this."""
         whole: dict[str, Any] = gathered(state, keep=is_rank_zero(self.trainer._zae_state.process.world))
         return whole
+
+    def clip_norm(self, parameters: list[torch.Tensor], max_norm: float) -> None:
+        """Clip the norm of gradients, of which some are sharded."""
+        clip_norm(parameters, max_norm)
 
     def leave_evaluation(self) -> None:
         """Restore the modes before the evaluation, and release the parameters that its forward passes have gathered."""

@@ -6,6 +6,7 @@ Each case returns a dict of what became of a trainer. Alone, a loader has batche
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import traceback
@@ -76,6 +77,7 @@ def trainer_of(
     width: int = 9,
     **kwargs: Any,
 ) -> Any:
+    distributed_checkpoint = kwargs.pop("save_distributed_checkpoint", True)
     net = model(width)
     groups = [{"params": net[0].parameters(), "lr": lr / 2, "weight_decay": 0.01}, {"params": net[1:].parameters()}]
     made = optimizer(groups, lr=lr)
@@ -83,7 +85,11 @@ def trainer_of(
     if SIZE > 1:
         from lightning.pytorch.strategies import ModelParallelStrategy
 
-        strategy = ModelParallelStrategy(data_parallel_size=SIZE // tensor, tensor_parallel_size=tensor)
+        strategy = ModelParallelStrategy(
+            data_parallel_size=SIZE // tensor,
+            tensor_parallel_size=tensor,
+            save_distributed_checkpoint=distributed_checkpoint,
+        )
         kwargs["lightning"] = {"strategy": strategy, **kwargs.get("lightning", {})}
     return cls(net, "cpu", optimizer=made, scheduler=scheduler, log_bar=False, **kwargs)
 
@@ -91,17 +97,21 @@ def trainer_of(
 def observe(trainer: Any, **more: Any) -> dict[str, Any]:
     """Return what a trainer holds, whole."""
     best = trainer.weight_buffer["weight"]
-    return {
-        "losses": [torch.stack(trainer.get_loss_history(mode)) for mode in ("train", "test")],
-        "history": [[record["train_loss"], record.get("test_loss", 0.0), record["lr"]] for record in trainer.history],
-        "weights": dict(gathered(trainer.model.state_dict())),
-        "optimizer": gathered(trainer.optimizer.state_dict()["state"]),
-        "rates": [group["lr"] for group in trainer.optimizer.param_groups],
-        "best": [dict(gathered(weights)) for weights in best],
-        "best epoch": [trainer.loss_buffer, trainer.weight_buffer["epoch"]],
-        "epoch": trainer.progress_checker.get_epoch(),
-        **more,
-    }
+    return copy.deepcopy(
+        {
+            "losses": [torch.stack(trainer.get_loss_history(mode)) for mode in ("train", "test")],
+            "history": [
+                [record["train_loss"], record.get("test_loss", 0.0), record["lr"]] for record in trainer.history
+            ],
+            "weights": dict(gathered(trainer.model.state_dict())),
+            "optimizer": gathered(trainer.optimizer.state_dict()["state"]),
+            "rates": [group["lr"] for group in trainer.optimizer.param_groups],
+            "best": [dict(gathered(weights)) for weights in best],
+            "best epoch": [trainer.loss_buffer, trainer.weight_buffer["epoch"]],
+            "epoch": trainer.progress_checker.get_epoch(),
+            **more,
+        }
+    )
 
 
 def run(trainer: Any, n: int = 40, epochs: int = EPOCHS, **kwargs: Any) -> Any:
@@ -276,6 +286,46 @@ def state_saved_and_loaded(folder: Path) -> dict[str, Any]:
     trainer.save_path = folder / "final"
     trainer.save_state()
     return observe(trainer, first=first)
+
+
+@case
+def checkpoints_of_lightning(folder: Path) -> dict[str, Any]:
+    """Continue from a checkpoint of ModelCheckpoint in another trainer, before its model is sharded, and after."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    def make() -> Any:
+        callback = ModelCheckpoint(folder, filename="last", monitor="val_loss", enable_version_counter=False)
+        return trainer_of(callbacks=[callback], save_distributed_checkpoint=False)
+
+    trainer = make()
+    trainer.run(2, *loaders())
+    other = make()
+    other.run(2, *loaders(), ckpt_path=folder / "last.ckpt")
+    first = observe(other)
+    other.run(2, *loaders(), ckpt_path=folder / "last.ckpt")
+    return {"first": first, "again": observe(other)}
+
+
+@case
+def in_a_trainer_of_lightnings(folder: Path) -> dict[str, Any]:
+    """Run the module in an ``L.Trainer`` whose strategy has a device mesh."""
+    import lightning.pytorch as L
+
+    trainer = trainer_of()
+    strategy = trainer._zae_state.config.trainer_kwargs.get("strategy", "auto")
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    own = L.Trainer(
+        max_epochs=EPOCHS,
+        accelerator="cpu",
+        devices=SIZE,
+        strategy=strategy,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        **quiet,
+    )
+    batches = list(DataLoader(data(), BATCH // SIZE))
+    own.fit(trainer.lightning_module, DataLoader(batches[int(os.environ.get("RANK", 0)) :: SIZE], batch_size=None))
+    return {"weights": dict(gathered(trainer.model.state_dict())), "epoch": trainer.progress_checker.get_epoch()}
 
 
 @case

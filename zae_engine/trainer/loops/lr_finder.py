@@ -18,6 +18,7 @@ from ..checkpoint.generators import generator_states, set_generator_states
 from ..logs.epoch_log import peek
 from ..plotting import new_figure
 from ..utilities.rng import random_state, set_random_state
+from ..utilities.sharded_tensors import is_sharded_module
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,6 +126,11 @@ def _rates(min_lr: float, max_lr: float, steps: int) -> list[float]:
 
 def _copy(trainer: TrainerProtocol, loader: Any) -> TrainerProtocol:
     """Return a copy of a trainer that has no callbacks, loggers and scheduler; data is shared, not copied."""
+    if is_sharded_module(trainer.model):
+        raise ValueError(
+            "lr_find trains a copy of the trainer, but torch cannot copy a sharded model. Call lr_find before the "
+            "first run, which shards the model, or in one process with a smaller model."
+        )
     shared = [value for value in vars(trainer).values() if isinstance(value, (DataLoader, Dataset))]
     memo: dict[int, Any] = {id(value): value for value in (*shared, loader, trainer.loader, trainer.valid_loader)}
     for parts in (trainer.callbacks, trainer.loggers):

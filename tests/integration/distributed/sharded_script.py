@@ -332,6 +332,7 @@ def in_a_trainer_of_lightnings(folder: Path) -> dict[str, Any]:
 def as_a_lightning_module_by_hand(folder: Path) -> dict[str, Any]:
     """Train without shuffling; beside it a LightningModule that somebody writes by hand, on the same batches."""
     batches = list(DataLoader(data(), BATCH // SIZE))
+    torch.manual_seed(3)
     trainer = trainer_of(optimizer=torch.optim.AdamW)
     trainer.run(EPOCHS, batches, loaders()[1])
     if SIZE == 1:
@@ -339,7 +340,7 @@ def as_a_lightning_module_by_hand(folder: Path) -> dict[str, Any]:
     torch.manual_seed(3)
     expected = by_hand(batches)
     found = torch.stack(trainer.get_loss_history("train"))
-    assert torch.equal(expected, found) or (expected - found).abs().max() < 1e-6, (expected, found)
+    assert (expected - found).abs().max() < 1e-6, (expected, found)
     return observe(trainer)
 
 

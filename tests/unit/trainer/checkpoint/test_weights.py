@@ -158,3 +158,21 @@ def test_names_without_compilation_and_with_it(build):
             model.load_state_dict(weights.names_of(model, given))
     assert weights.names_of(plain, state) is state
     assert weights.names_of(object(), state) is state
+
+
+def test_a_sharded_model_is_saved_whole_and_loads_whole_weights(device_mesh, tmp_path):
+    from torch.distributed.fsdp import fully_shard
+
+    model = fully_shard(nn.Linear(3, 2), mesh=device_mesh["data_parallel"])
+    weights.save(model, tmp_path / "model.pt", is_writer=True)
+    weights.save(model, tmp_path / "other.pt", is_writer=False)
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert type(state["weight"]) is torch.Tensor
+    assert not (tmp_path / "other.pt").exists()
+    other = fully_shard(nn.Linear(3, 2), mesh=device_mesh["data_parallel"])
+    weights.apply(other, {}, tmp_path / "model.pt", strict=True)
+    assert torch.equal(other.weight.full_tensor(), state["weight"])
+    with pytest.raises(ValueError, match="do not fit the model"):
+        weights.apply(other, {"weight": [{"weight": torch.ones(5, 5)}]}, None, strict=True)
+    assert torch.equal(other.weight.full_tensor(), state["weight"])
+    assert weights.for_sharded_model(nn.Linear(3, 2), state) is state

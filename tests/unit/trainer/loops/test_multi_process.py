@@ -68,3 +68,74 @@ def test_loaders_are_sharded_and_other_values_are_not(make, loader):
 def test_a_distributed_sampler_of_the_users_own_leaves_the_loaders_alone(make, loader):
     trainer = make(Distributed, device=["cpu", "cpu"], lightning={"use_distributed_sampler": False})
     assert multi_process.shard_loaders(trainer, World(0, 2, 0, 2), loader) == (loader,)
+
+
+# Sharded models
+
+
+def model_parallel(data=2, tensor=1):
+    from lightning.pytorch.strategies import ModelParallelStrategy
+
+    return {"strategy": ModelParallelStrategy(data_parallel_size=data, tensor_parallel_size=tensor)}
+
+
+@pytest.fixture
+def two_ranks(monkeypatch):
+    """Let this process be rank 1 of two, as a launcher starts it."""
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+
+
+class Sharding(Classifier):
+    def configure_model(self, device_mesh):
+        """Shard nothing here."""
+
+
+def test_a_list_of_devices_and_the_older_strategy_are_errors_that_say_what_to_do(make):
+    with pytest.raises(ValueError, match=r"torchrun --nproc-per-node=2 and give one device"):
+        make(Sharding, device=["cpu", "cpu"], lightning=model_parallel())
+    with pytest.raises(ValueError, match=r"ModelParallelStrategy\(data_parallel_size=n.*fully_shard"):
+        make(lightning={"strategy": "fsdp"})
+
+
+@pytest.mark.usefixtures("two_ranks")
+@pytest.mark.parametrize(("sizes", "share"), [((2, 1), (1, 2, 1)), ((1, 2), (0, 1, 2)), (("auto", "auto"), (0, 1, 2))])
+def test_tensor_parallel_ranks_have_the_same_share_of_the_data(make, sizes, share):
+    """With "auto", Lightning's sizes are the number of nodes and the processes of one."""
+    trainer = make(Sharding, lightning=model_parallel(*sizes))
+    world = trainer._zae_state.process.world
+    assert (world.data_rank, world.data_size, world.replicas) == share
+
+
+@pytest.mark.usefixtures("two_ranks")
+def test_sizes_that_are_not_those_of_the_processes_are_an_error(make):
+    with pytest.raises(ValueError, match=r"data_parallel_size=2 and tensor_parallel_size=2.*number of processes, 2"):
+        make(Sharding, lightning=model_parallel(2, 2))
+
+
+@pytest.mark.usefixtures("two_ranks")
+def test_a_configure_model_that_nothing_calls_is_warned_of(make):
+    with pytest.warns(UserWarning, match="each process trains a copy of the whole model"):
+        make(Sharding.add_on(MultiGPUAddon))
+
+    class Other(Classifier):
+        def configure_model(self):
+            """Be a method of the user's own, from before the hook."""
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(Other.add_on(MultiGPUAddon))
+        make(Sharding)  # of a single process
+
+
+def test_the_model_of_a_sharding_trainer_waits_on_the_cpu(make):
+    assert multi_process.keeps_model_on_cpu(make(Sharding, lightning=model_parallel(1, 1)))
+    assert not multi_process.keeps_model_on_cpu(make(Sharding))
+
+
+def test_a_batch_is_subtracted_from_the_samples_that_are_left(make):
+    trainer = make(Distributed, device=["cpu", "cpu"])
+    trainer._zae_state.process.world = World(0, 4, 0, 4, replicas=2)
+    trainer.n_data, trainer.batch_size = 20, 3
+    multi_process.count_batch(trainer)
+    assert trainer.n_data == 14

@@ -97,3 +97,50 @@ def test_what_is_not_sharded_is_named():
         check_is_sharded(model, two)
     with mesh(1, 1) as one:
         check_is_sharded(model, one)
+
+
+def test_wrongly_weighted_samples_of_a_sharded_model_are_an_error(make, device_mesh):
+    trainer = make(Sharded)
+    hooks = hooks_of(trainer)
+    hooks.check_shares(0.5, {})
+    hooks.configure_model(device_mesh)
+    hooks.check_shares(1.0, {})
+    hooks.check_shares(0.5, {"loss": 1.0})
+    with pytest.raises(ValueError, match=r"super\(\)\.run_batch\(batch\).*drop_last=True"):
+        hooks.check_shares(0.5, {})
+
+
+def test_a_run_epoch_that_leaves_the_model_whole_is_an_error(make, loader):
+    from lightning.pytorch.strategies import ModelParallelStrategy
+
+    class Own(Sharded):
+        def run_epoch(self, loader, **kwargs):
+            for batch in loader:
+                self.run_batch(batch)
+
+    strategy = ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1)
+    trainer = make(Own, lightning={"strategy": strategy})
+    with pytest.raises(ValueError, match=r"does not call super\(\)\.run_epoch"):
+        trainer.run(1, loader)
+
+
+def test_states_are_whole_and_gradients_are_clipped_by_the_norm_of_all(make, device_mesh):
+    trainer = make(Sharded)
+    hooks = hooks_of(trainer)
+    hooks.configure_model(device_mesh)
+    assert not is_sharded(hooks.whole(trainer.model.state_dict())["weight"])
+    trainer.model(torch.ones(3, 10)).sum().backward()
+    hooks.clip_norm(list(trainer.model.parameters()), 0.5)
+    norm = torch.stack([p.grad.full_tensor().norm() for p in trainer.model.parameters()]).norm()
+    assert norm == pytest.approx(0.5, rel=1e-4)
+
+
+def test_evaluation_leaves_the_parameters_sharded(make, device_mesh):
+    trainer = make(Sharded)
+    hooks = hooks_of(trainer)
+    hooks.configure_model(device_mesh)
+    with torch.no_grad():
+        trainer.model(torch.ones(3, 10))
+    assert not is_sharded(trainer.model.weight)
+    hooks.leave_evaluation()
+    assert is_sharded(trainer.model.weight)

@@ -33,6 +33,14 @@ def test_kills_while_saving_leave_a_state_of_one_epoch(tmp_path):
     assert done.stdout.splitlines()[-1].endswith(", ".join(FOLDER_AFTER))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+def test_kills_while_a_sharded_model_is_saved_leave_a_state_of_one_epoch():
+    command = [sys.executable, "-m", "tests.integration.crash_safety.kill_sharded_save", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "recoveries, each of one epoch: 5;" in done.stdout
+
+
 @pytest.mark.parametrize("moment", range(1, 40))
 def test_a_save_that_ends_at_any_call_to_the_system_leaves_the_old_state_or_the_new(tmp_path, moment, monkeypatch):
     """Let every change of the disk fail in turn, and all after it, as when the process is gone."""

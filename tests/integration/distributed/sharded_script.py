@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -286,6 +288,39 @@ def state_saved_and_loaded(folder: Path) -> dict[str, Any]:
     trainer.save_path = folder / "final"
     trainer.save_state()
     return observe(trainer, first=first)
+
+
+@case
+def saves_that_fail(folder: Path) -> dict[str, Any]:
+    """Go on without a state, since the folder is a file, and save the next epoch that is better in another folder."""
+    trainer = trainer_of(Sharded.add_on(StateManagerAddon), save_path=folder / "state", save_every=1)
+    (folder / "file").touch()
+    trainer.save_path = folder / "file" / "state"
+    run(trainer, epochs=2)
+    trainer.save_path = folder / "state"
+    run(trainer, epochs=2)
+    return observe(trainer, saved=trainer.saved_loss if os.environ.get("RANK", "0") == "0" else None)
+
+
+@case
+def stopped_by_sigterm(folder: Path) -> dict[str, Any]:
+    """Send SIGTERM to one of the processes in the last step of an epoch: both save, end, and go on from there."""
+
+    class Stopped(Sharded.add_on(StateManagerAddon)):
+        def train_step(self, batch: Any) -> dict[str, Any]:
+            is_last = int(os.environ.get("RANK", "0")) == SIZE - 1
+            if self.progress_checker.get_step() == 10 and is_last and not (folder / "stopped").exists():
+                (folder / "stopped").touch()
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().train_step(batch)
+
+    trainer = trainer_of(Stopped, save_path=folder / "state")
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+        run(trainer)
+    other = trainer_of(Stopped, save_path=folder / "state")
+    other.load_state()
+    other.run(None, *loaders(), until=EPOCHS)
+    return observe(other)
 
 
 @case

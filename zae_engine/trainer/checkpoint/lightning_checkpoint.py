@@ -87,7 +87,10 @@ def read_checkpoint(filename: str) -> dict[str, Any]:
         If the file is not a checkpoint of Lightning, or is damaged.
     """
     if os.path.isdir(filename):
-        raise ValueError(f"{filename!r} is a folder; training can continue only from a checkpoint that is one file.")
+        raise ValueError(
+            f"{filename!r} is a folder; training can continue only from a checkpoint that is one file. "
+            f"ModelParallelStrategy(..., save_distributed_checkpoint=False) writes such files."
+        )
     try:
         check_zip(filename)
         checkpoint = torch.load(filename, map_location="cpu", weights_only=True)

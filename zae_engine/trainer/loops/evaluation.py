@@ -21,7 +21,7 @@ from ..logs.value_buffer import on_cpu
 from ..utilities.modes import Mode
 from ..utilities.rng import random_state, set_random_state
 from ..utilities.sharded_tensors import is_sharded_module, reshard
-from .multi_process import joined_process_group, should_launch
+from .multi_process import is_model_parallel, joined_process_group, should_launch
 from .phase import metrics_of, results_of
 from .prediction import predict_batch
 from .runner import launch
@@ -44,7 +44,12 @@ def _predict_and_keep(trainer: TrainerProtocol, data: Any, batch_size: int | Non
 
 
 def _predict(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> Any:
-    world = trainer._zae_state.process.world
+    world, device = trainer._zae_state.process.world, trainer.device[trainer.primary_device_index]
+    if is_model_parallel(trainer) and device.type != "cpu" and not is_sharded_module(trainer.model):
+        raise ValueError(
+            f"predict on {device} needs a model that is sharded, but it is whole, on the CPU. Call run or evaluate first: "
+            f"these call configure_model."
+        )
     batches = batches_of(data, batch_size, _precision(trainer.model))
     with joined_process_group(trainer):
         if world is None:

@@ -192,3 +192,14 @@ def test_two_processes_predict_in_order(make, x):
     torch.testing.assert_close(trainer.predict(x, batch_size=5), trainer.model(x).detach())
     assert not hasattr(trainer, "_zae_outputs")
     assert trainer.mode == "train"
+
+
+def test_a_model_that_is_still_to_be_sharded_does_not_predict_on_a_gpu(make, x):
+    from lightning.pytorch.strategies import ModelParallelStrategy
+
+    strategy = ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1)
+    trainer = make(lightning={"strategy": strategy})
+    assert trainer.predict(x).shape == (len(x), 2)
+    trainer.device = [torch.device("cuda", 0)]
+    with pytest.raises(ValueError, match="Call run or evaluate first"):
+        trainer.predict(x)

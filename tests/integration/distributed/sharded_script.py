@@ -243,6 +243,11 @@ def bf16(folder: Path) -> dict[str, Any]:
 
 
 @case
+def bf16_weights(folder: Path) -> dict[str, Any]:
+    return observe(run(trainer_of(lr=0.01, lightning={"precision": "bf16-true"})))
+
+
+@case
 def two_runs_and_evaluations(folder: Path) -> dict[str, Any]:
     trainer = run(trainer_of(), epochs=2)
     first = trainer.evaluate(loaders()[1])

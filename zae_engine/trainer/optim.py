@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from .utilities.sharded_tensors import clip_norm, is_sharded_module
+from .utilities.sharded_tensors import clip_norm, is_sharded
 
 _OF_A_COMPLETE_OPTIMIZER = ("defaults", "state", "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
@@ -44,10 +44,10 @@ def learning_rate(optimizer: Any) -> float | None:
 
 def clip_gradients(model: torch.nn.Module, max_norm: float) -> None:
     """Clip the gradients of a model by their norm; a ``max_norm`` of 0 leaves them alone."""
-    if max_norm and is_sharded_module(model):
-        clip_norm(model.parameters(), max_norm)
-    elif max_norm:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    if max_norm:
+        parameters = list(model.parameters())
+        clip = clip_norm if any(map(is_sharded, parameters)) else torch.nn.utils.clip_grad_norm_
+        clip(parameters, max_norm)
 
 
 def has_modes(optimizer: Any) -> bool:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from .sharded_script import CASES
+from .sharded import CASES
 
 pytestmark = pytest.mark.timeout(600)  # a fixture runs many processes
 
-SCRIPT = Path(__file__).with_name("sharded_script.py")
+MODULE = "tests.integration.distributed.sharded"
 ROOT = Path(__file__).parents[3]
 BF16 = 2e-2  # other batch sizes round differently
 
@@ -27,7 +27,7 @@ def play(folder: Path, *arguments: str, size: int = 1) -> list[dict[str, Any]]:
     folder.mkdir()
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(size)] if size > 1 else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", *torchrun, str(SCRIPT), str(folder), *arguments]
+    command = [sys.executable, "-W", "ignore", *torchrun, "-m", MODULE, str(folder), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(size)]

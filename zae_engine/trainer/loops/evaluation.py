@@ -47,8 +47,8 @@ def _predict(trainer: TrainerProtocol, data: Any, batch_size: int | None) -> Any
     world, device = trainer._zae_state.process.world, trainer.device[trainer.primary_device_index]
     if is_model_parallel(trainer) and device.type != "cpu" and not is_sharded_module(trainer.model):
         raise ValueError(
-            f"predict on {device} needs a sharded model, but it is whole and on the CPU. Call run or evaluate first, which "
-            f"shard it."
+            f"predict on {device} needs a sharded model, but it is whole and on the CPU. Call run or evaluate first: "
+            f"they shard it."
         )
     batches = batches_of(data, batch_size, _precision(trainer.model))
     with joined_process_group(trainer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +84,9 @@ def shard_like(value: Any, target: Any) -> Any:
 
     mesh, placements = target.device_mesh, target.placements
     local = value.detach().to(mesh.device_type)
-    sharded = distribute_tensor(local, mesh, placements, src_data_rank=None)  # without a message between the processes
+    # Without a message between the processes; torch 2.6 sends the value of the first one instead, which is the same.
+    has_choice = "src_data_rank" in inspect.signature(distribute_tensor).parameters
+    sharded = distribute_tensor(local, mesh, placements, **({"src_data_rank": None} if has_choice else {}))
     own = sharded.to_local()
     if own.untyped_storage().nbytes() > own.nbytes:  # a view of the whole would keep the whole
         sharded = type(sharded).from_local(

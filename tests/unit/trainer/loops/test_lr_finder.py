@@ -223,3 +223,12 @@ def test_the_steepest_fall_is_found_in_a_noisy_curve():
 def test_a_trainer_can_be_copied_with_what_it_found(make):
     curve = copy.deepcopy(make().lr_find(problem(), steps=10))
     assert len(curve.rates) == 10
+
+
+def test_a_sharded_model_is_an_error_that_says_when_to_call(make, loader, device_mesh):
+    from torch.distributed.fsdp import fully_shard
+
+    trainer = make()
+    fully_shard(trainer.model, mesh=device_mesh["data_parallel"])
+    with pytest.raises(ValueError, match="Call lr_find before the first run"):
+        trainer.lr_find(loader)

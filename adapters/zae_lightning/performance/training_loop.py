@@ -149,11 +149,17 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
     _plan: StepPlan | None = None  # of the latest batch; None if Lightning's loop has run it
 
     def run(self, data_fetcher: Any) -> None:
-        """Run an epoch, and release what its batches needed."""
+        """Run an epoch; an exception, after which Lightning ends one of its loops only, releases what it needed."""
         try:
             super().run(data_fetcher)
-        finally:
+        except BaseException:
             self._plan = None
+            raise
+
+    def teardown(self) -> None:
+        """End the run, and release what its batches needed."""
+        self._plan = None
+        super().teardown()
 
     @property
     def done(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.distributed as dist
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, default_collate
 
 from ..data.loaders import length
@@ -316,8 +317,9 @@ def _shard_litdata(dataset: Any, world: World) -> bool:
     is_litdata = any(cls.__module__.partition(".")[0] == "litdata" for cls in type(dataset).__mro__)
     if not is_litdata or not hasattr(dataset, "distributed_env"):  # a combination of datasets has none
         return False
-    dataset.distributed_env = type(dataset.distributed_env)(world.size, world.rank, world.nodes)
-    dataset.drop_last, dataset.shuffler = True, None  # the shuffler was made for the other rank
+    if dist.is_initialized():  # the process that starts the ranks keeps all data
+        dataset.distributed_env = type(dataset.distributed_env)(world.size, world.rank, world.nodes)
+        dataset.drop_last, dataset.shuffler = True, None  # the shuffler was made for the other rank
     return True
 
 

@@ -85,6 +85,7 @@ def test_each_process_reads_its_part_of_a_dataset_of_litdata(tmp_path: Path):
     trainer.run(1, litdata.StreamingDataLoader(data, batch_size=4))
     assert sorted(torch.cat(trainer.log_train["output"]).tolist()) == list(range(24))
     assert float(trainer.log_train["n_read"][-1]) == 12
+    assert data.distributed_env.world_size == 1  # here
 
 
 def _indexed(index: int) -> Any:

@@ -14,7 +14,10 @@ from tests.benchmarks.data import measure
 from zae_engine.trainer import Trainer
 from zae_engine.trainer.addons import MultiGPUAddon
 
-pytestmark = pytest.mark.skipif(not has_memory_files(), reason="files in memory are a part of Linux")
+pytestmark = [
+    pytest.mark.skipif(not has_memory_files(), reason="files in memory are a part of Linux"),
+    pytest.mark.timeout(400),  # a test starts six processes, one after another
+]
 MEGABYTES = 200
 
 

@@ -97,6 +97,12 @@ def _saving(arguments: argparse.Namespace) -> list[str]:
     return saving.table(arguments.rounds)
 
 
+def _data(arguments: argparse.Namespace) -> list[str]:
+    from . import data
+
+    return data.table()
+
+
 PARTS = {
     "tiny": ("A step of a tiny model: linear(10, 2), batches of 8", _tiny),
     "long": ("A step in a short and in a long epoch, the same model", _long),
@@ -104,6 +110,7 @@ PARTS = {
     "ddp": ("Two processes, tiny model", _ddp),
     "memory": ("Memory, tiny model, one epoch", _memory),
     "saving": ("What a save makes training wait", _saving),
+    "data": ("Memory of a data set on two processes", _data),
     "startup": ("Start-up", _startup),
 }
 

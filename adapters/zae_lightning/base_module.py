@@ -166,3 +166,31 @@ class BaseModule(L.LightningModule):
 def tensors(values: Mapping[str, float]) -> dict[str, torch.Tensor]:
     """Return numbers as scalar tensors, the type of Lightning's ``callback_metrics``."""
     return {key: torch.tensor(value) for key, value in values.items()}
+
+
+class ScalarTensors:
+    """Scalar tensors of numbers, made once for each number: results are shown several times an epoch."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[float, torch.Tensor]] = {}
+
+    def of(self, values: Mapping[str, float]) -> dict[str, torch.Tensor]:
+        """Return numbers as scalar tensors, as `tensors` does; a tensor that somebody has changed is made again.
+
+        Parameters
+        ----------
+        values : dict of str to float
+            The numbers by name.
+        """
+        made = {key: self._made.get(key) for key in values}
+        self._made = {
+            key: known
+            if known is not None and known[0] is value and _is_unchanged(known[1])
+            else (value, torch.tensor(value))
+            for (key, value), known in zip(values.items(), made.values(), strict=True)
+        }
+        return {key: tensor for key, (_, tensor) in self._made.items()}
+
+
+def _is_unchanged(tensor: torch.Tensor) -> bool:
+    return not tensor.is_inference() and tensor._version == 0

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
-from .base_module import tensors
+from .base_module import ScalarTensors
 from .callbacks.epoch_results import EpochResultsCallback, ProgressBarMetrics
 from .dataloader import DataLoaderWrapper
 from .exceptions import propagate_stop_iteration
@@ -47,6 +47,7 @@ class AutomaticOptimizationModule(LightningRules):
         self._loader, self._valid_loader = loader, valid_loader
         self._step: Mapping[str, Any] | None = None
         self._step_metrics = StepMetrics()
+        self._tensors = ScalarTensors()
         self._optimizer: Any = None
         self._schedulers: list[Any] = []
         self._is_test_finished = self._is_tuning = self._is_in_external_trainer = False
@@ -333,7 +334,7 @@ class AutomaticOptimizationModule(LightningRules):
 
     def _update_callback_metrics(self, at_end: bool = True) -> None:
         """Write the results of the epochs into ``callback_metrics``."""
-        values = tensors(self._step_metrics.without_latest(self.hooks.results))
+        values = self._tensors.of(self._step_metrics.without_latest(self.hooks.results))
         logged = self._logged if self._loader is None else ()  # over all ranks
         self.trainer.callback_metrics.update({name: value for name, value in values.items() if name not in logged})
         if self._loader is None and at_end:  # the user's L.Trainer has loggers, and returns the logged values

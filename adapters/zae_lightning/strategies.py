@@ -124,13 +124,28 @@ def strategy_for(requested: str | Strategy) -> Strategy:
         strategy = copy.deepcopy(requested)
     # The processes run already, so that the strategy needs no launcher; some launchers refuse to run in a notebook. The
     # method is private to Lightning; tests/unit/zae_lightning/test_strategies.py fails if it changes.
-    strategy._configure_launcher = lambda: None  # type: ignore[method-assign]
+    strategy._configure_launcher = _start_nothing  # type: ignore[method-assign]
     if isinstance(strategy, DDPStrategy):  # the wrapped module would require equally many test batches on all ranks
         strategy.validation_step = functools.partial(_call_unwrapped, strategy, "validation_step")  # type: ignore[method-assign]
         strategy.test_step = functools.partial(_call_unwrapped, strategy, "test_step")  # type: ignore[method-assign]
     return strategy
 
 
+def _start_nothing() -> None:
+    """Stand in for the method that makes a launcher."""
+
+
 def _call_unwrapped(strategy: Strategy, name: str, *args: Any) -> Any:
     with strategy.precision_plugin.forward_context():
         return getattr(strategy.lightning_module, name)(*args)
+
+
+def is_own_method(method: object) -> bool:
+    """Whether a method of a strategy is one that `strategy_for` has set.
+
+    Parameters
+    ----------
+    method : object
+        The value of an attribute of the strategy.
+    """
+    return method is _start_nothing or getattr(method, "func", None) is _call_unwrapped

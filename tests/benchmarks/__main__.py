@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="what to measure")
     parser.add_argument("--steps", type=int, nargs="+", default=[500, 2000], help="steps per epoch, tiny model")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="of the situations: cpu, or cuda")
     arguments = parser.parse_args()
 
     import lightning
@@ -73,6 +74,12 @@ def _real(arguments: argparse.Namespace) -> list[str]:
     return steps.table(results, {"raw loop": competitors.RAW})
 
 
+def _situations(arguments: argparse.Namespace) -> list[str]:
+    from . import situations
+
+    return situations.table(arguments.rounds, arguments.device)
+
+
 def _ddp(arguments: argparse.Namespace) -> list[str]:
     from . import ddp
 
@@ -103,14 +110,22 @@ def _sharded(arguments: argparse.Namespace) -> list[str]:
     return sharded.table()
 
 
+def _data(arguments: argparse.Namespace) -> list[str]:
+    from . import data
+
+    return data.table()
+
+
 PARTS = {
     "tiny": ("A step of a tiny model: linear(10, 2), batches of 8", _tiny),
     "long": ("A step in a short and in a long epoch, the same model", _long),
     "real": ("A step of a real model: ResNet-8, batches of 64 images of 8x8", _real),
+    "situations": ("Beside the raw loop", _situations),
     "ddp": ("Two processes, tiny model", _ddp),
     "memory": ("Memory, tiny model, one epoch", _memory),
     "saving": ("What a save makes training wait", _saving),
     "sharded": ("Memory of a sharded model, a process", _sharded),
+    "data": ("Memory of a data set on two processes", _data),
     "startup": ("Start-up", _startup),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -15,10 +16,13 @@ import torch
 from torch import distributed as dist
 
 from ..protocol import Screen, TrainerProtocol, World
+from .memory_file import MemoryFile, MemoryRanges, has_memory_files
 from .monitor import ProcessMonitor
 from .remote_proxy import logger_attributes, named_loggers
 from .serialization import find_unpicklable, serialize
 from .worker import Task
+
+_log = logging.getLogger(__name__)
 
 
 def run_in_processes(
@@ -63,19 +67,22 @@ def run_in_processes(
     }
     task_trainer: bytes | TrainerProtocol = trainer
     call: Any = (function, args, kwargs)
+    memory: MemoryFile | None = None
     threads = 1  # OpenMP does not work after a fork
     if method == "spawn":
-        task_trainer, call = _serialize_call(trainer, (function, args, kwargs), loggers)
+        task_trainer, call, memory = _serialize_trainer(trainer, (function, args, kwargs), loggers)
         threads = max(1, torch.get_num_threads() // len(worlds))
     with _rendezvous(getattr(trainer, "init_method", None)) as (store_address, init_method):
         data_start_method = multiprocessing.get_start_method()
-        tasks = [
-            Task(rank, worlds, task_trainer, call, attributes, store_address, init_method, threads, data_start_method)
-            for rank in range(len(worlds))
-        ]
+        shared = (attributes, store_address, init_method, threads, data_start_method, memory)
+        tasks = [Task(rank, worlds, task_trainer, call, *shared) for rank in range(len(worlds))]
+        del task_trainer, call  # so that their bytes do not lie in memory while the processes run
         monitor = ProcessMonitor({"screen": screen, **loggers})
         try:
             monitor.start(tasks, multiprocessing.get_context(method))
+            tasks.clear()
+            if memory is not None:
+                memory.close()
             monitor.wait()
         finally:
             monitor.end()
@@ -136,7 +143,23 @@ def start_method(device: torch.device) -> str:
     return "fork"
 
 
-def _serialize_call(trainer: TrainerProtocol, call: tuple[Any, ...], loggers: Mapping[str, Any]) -> tuple[bytes, bytes]:
+def _serialize_trainer(
+    trainer: TrainerProtocol, call: tuple[Any, ...], loggers: Mapping[str, Any]
+) -> tuple[bytes, bytes, MemoryFile | None]:
+    """Return the ``trainer``, the ``call`` and the ``memory`` of a `Task` for a spawned process."""
+    if has_memory_files():
+        ranges = MemoryRanges()
+        serialized = _serialize_call(trainer, call, loggers, ranges)
+        try:
+            return (*serialized, ranges.write())
+        except OSError as error:
+            _log.debug("Each process gets its own copy of all data: there is no memory file (%s).", error)
+    return (*_serialize_call(trainer, call, loggers), None)
+
+
+def _serialize_call(
+    trainer: TrainerProtocol, call: tuple[Any, ...], loggers: Mapping[str, Any], memory: MemoryRanges | None = None
+) -> tuple[bytes, bytes]:
     """Return the ``trainer`` and the ``call`` of a `Task` for a spawned process."""
     reduced: Any = trainer.__reduce_ex__(2)
     make, arguments, *rest = reduced
@@ -149,7 +172,7 @@ def _serialize_call(trainer: TrainerProtocol, call: tuple[Any, ...], loggers: Ma
     except Exception as error:
         raise _not_sendable(f"The trainer's class {type(trainer).__qualname__}", type(trainer), error) from error
     try:
-        return factory, serialize((state, *call, trainer._zae_state.random_state()), known)
+        return factory, serialize((state, *call, trainer._zae_state.random_state()), known, memory)
     except Exception as error:
         for name, part in parts.items():
             try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .interrupts import blocked_in_new_processes, deferred_interrupt
 from .remote_proxy import apply_call
-from .worker import Task, worker_main
+from .worker import Task, send_task, worker_main
 
 GRACE_SECONDS = 15.0
 """How long the processes may take to end after one of them has failed."""
@@ -94,7 +94,7 @@ class ProcessMonitor:
                 self._connections[parent_end] = task.rank
         for connection, task in zip(self._connections, () if forks else tasks, strict=False):
             with suppress(OSError):  # the process has died; `wait` finds the reason
-                connection.send_bytes(pickle.dumps(task))
+                send_task(connection, task, self._processes[task.rank].pid)
 
     def wait(self) -> None:
         """Handle the messages of the processes until all have ended."""

@@ -11,16 +11,19 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim import swa_utils
 from torch.utils.data import DataLoader
+
+from .memory_file import MIN_BYTES, MappedMemory, MemoryRanges
 
 MapLocation = Callable[[Any, str], Any] | None
 CODE_TYPES = (type, types.ModuleType, types.FunctionType, types.MethodType)
 """The types of values that are sent by name or not at all."""
 
 
-def serialize(value: Any, known: Mapping[int, Any] = {}) -> bytes:  # the default is never changed
+def serialize(value: Any, known: Mapping[int, Any] = {}, memory: MemoryRanges | None = None) -> bytes:
     """Return an object as bytes, with its tensors and their data.
 
     Parameters
@@ -29,6 +32,10 @@ def serialize(value: Any, known: Mapping[int, Any] = {}) -> bytes:  # the defaul
         A picklable object; tensors may be on any device.
     known : mapping of int to Any
         The names of objects that the receiver has, by ``id``. The bytes contain the name instead of the object.
+    memory : MemoryRanges, optional
+        It gets the data of large tensors and arrays, which the bytes then do not contain. Excepted are tensors that
+        training writes to (those of modules and optimizers, and all that require gradients), subclasses of tensors,
+        and tensors that are not dense or not on the CPU; they are copied.
 
     Returns
     -------
@@ -37,13 +44,16 @@ def serialize(value: Any, known: Mapping[int, Any] = {}) -> bytes:  # the defaul
         optimizers of two processes would then write into the same state.
     """
     structure, tensors = io.BytesIO(), io.BytesIO()
-    pickler = _Pickler(structure, known)
+    pickler = _Pickler(structure, known, memory)
     pickler.dump(value)
-    torch.save(pickler.tensors, tensors)
-    return pickle.dumps((structure.getvalue(), tensors.getvalue()))
+    views = pickler.views_in(memory) if memory is not None else {}
+    torch.save([tensor for index, tensor in enumerate(pickler.tensors) if index not in views], tensors)
+    return pickle.dumps((structure.getvalue(), tensors.getvalue(), views, pickler.arrays))
 
 
-def deserialize(data: bytes, known: Mapping[Any, Any] = {}, map_location: MapLocation = None) -> Any:
+def deserialize(
+    data: bytes, known: Mapping[Any, Any] = {}, map_location: MapLocation = None, memory: MappedMemory | None = None
+) -> Any:
     """Return an object from its bytes. Unpickling executes code, so that the bytes must come from this program.
 
     Parameters
@@ -54,18 +64,30 @@ def deserialize(data: bytes, known: Mapping[Any, Any] = {}, map_location: MapLoc
         The objects that the bytes contain by name.
     map_location : callable, optional
         As for `torch.load`.
+    memory : MappedMemory, optional
+        The data that the bytes do not contain.
     """
-    structure, tensors = pickle.loads(data)
-    loaded = torch.load(io.BytesIO(tensors), map_location=map_location, weights_only=False)
-    return _Unpickler(io.BytesIO(structure), known, loaded).load()
+    structure, copied, views, arrays = pickle.loads(data)
+    tensors = iter(torch.load(io.BytesIO(copied), map_location=map_location, weights_only=False))
+    buffers: list[memoryview] = []
+    loaded: list[torch.Tensor] = []
+    if memory is not None:
+        buffers = [memory.buffer(index) for index, _ in arrays]
+        buffers = [b.toreadonly() if is_readonly else b for b, (_, is_readonly) in zip(buffers, arrays, strict=True)]
+        for index in range(max(views, default=-1) + 1):
+            loaded.append(_view(memory, *views[index]) if index in views else next(tensors))
+    return _Unpickler(io.BytesIO(structure), known, [*loaded, *tensors], buffers).load()
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: Any, known: Mapping[int, Any]) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self._known = known
+    def __init__(self, file: Any, known: Mapping[int, Any], memory: MemoryRanges | None = None) -> None:
+        callback = self._place_buffer if memory is not None else None
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=callback)
+        self._known, self._memory = known, memory
         self._indices: dict[int, int] = {}
+        self._written_storages: set[Any] = set()
         self.tensors: list[torch.Tensor] = []
+        self.arrays: list[tuple[int, bool]] = []
 
     def reducer_override(self, value: Any) -> Any:
         """Reduce optimizers and loaders without their process-local attributes, and torch's averaging functions.
@@ -75,9 +97,14 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, types.FunctionType) and value.__module__ == swa_utils.__name__:
             return _reduce_averaging(value)
         if isinstance(value, torch.optim.Optimizer):
+            self._exclude(value.state)
             return copyreg.__newobj__, (type(value),), attributes_of(value)  # type: ignore[attr-defined]
         if isinstance(value, DataLoader):
             return copyreg.__newobj__, (type(value),), {**vars(value), "_iterator": None}  # type: ignore[attr-defined]
+        if isinstance(value, torch.nn.Module):
+            self._exclude([value._parameters, value._buffers])
+        if type(value) is np.memmap and self._memory is not None:  # which NumPy pickles with its data
+            return _as_memmap, (value.view(np.ndarray),)
         return NotImplemented
 
     def persistent_id(self, value: Any) -> Any:
@@ -90,6 +117,73 @@ class _Pickler(pickle.Pickler):
             self._indices[id(value)] = len(self.tensors)
             self.tensors.append(value)
         return ("tensor", self._indices[id(value)])
+
+    def views_in(self, memory: MemoryRanges) -> dict[int, tuple[Any, ...]]:
+        """Add the data of large tensors, and return the arguments of `_view` by the index of the tensor."""
+        is_plain = [_is_plain_data(tensor) for tensor in self.tensors]
+        self._exclude([tensor for tensor, plain in zip(self.tensors, is_plain, strict=True) if not plain])
+        views = {}
+        for index, tensor in enumerate(self.tensors):
+            if is_plain[index] and (key := _storage_key(tensor)) not in self._written_storages and key[1] >= MIN_BYTES:
+                address, n_bytes = key
+                layout = tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+                views[index] = (memory.add(address, n_bytes, address, tensor), *layout)
+        return views
+
+    def _exclude(self, value: Any) -> None:
+        """Note the storages of tensors in containers as those that are copied."""
+        if isinstance(value, torch.Tensor):
+            self._written_storages.add(_storage_key(value))
+        elif isinstance(value, (Mapping, list, tuple)):
+            for part in value.values() if isinstance(value, Mapping) else value:
+                self._exclude(part)
+
+    def _place_buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """Add the data of an array; return true to pickle them instead."""
+        data = buffer.raw()
+        assert self._memory is not None
+        if data.nbytes < MIN_BYTES:
+            return True
+        address = np.frombuffer(data, np.uint8).ctypes.data
+        block: Any = data.obj
+        while isinstance(block, np.ndarray) and isinstance(block.base, (np.ndarray, torch.Tensor)):
+            block = block.base
+        if isinstance(block, np.ndarray):
+            start = block.ctypes.data
+        else:
+            start = block.untyped_storage().data_ptr() if isinstance(block, torch.Tensor) else address
+        self.arrays.append((self._memory.add(address, data.nbytes, start, data), data.readonly))
+        return False
+
+
+def _is_plain_data(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is its dtype, its shape and its data in the memory of the CPU, and nothing else."""
+    is_dense = type(tensor) is torch.Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return (
+        is_dense
+        and not (tensor.requires_grad or tensor.is_quantized or tensor.is_conj() or tensor.is_neg())
+        and not (tensor.__dict__ or tensor._backward_hooks)
+    )
+
+
+def _storage_key(tensor: torch.Tensor) -> Any:
+    """Return the address and the size of a tensor's memory; None if it has none."""
+    try:
+        storage = tensor.untyped_storage()
+        return storage.data_ptr(), storage.nbytes()
+    except (NotImplementedError, RuntimeError, ValueError):  # a sparse tensor, for instance
+        return None
+
+
+def _view(
+    memory: MappedMemory, index: int, dtype: torch.dtype, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.empty(0, dtype=dtype).set_(memory.storage(index), offset, shape, stride)
+
+
+def _as_memmap(array: Any) -> Any:
+    return array.view(np.memmap)
 
 
 def _reduce_averaging(function: types.FunctionType) -> Any:
@@ -107,8 +201,10 @@ def _call(function: Any, arguments: Mapping[str, Any]) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: Any, known: Mapping[Any, Any], tensors: list[torch.Tensor]) -> None:
-        super().__init__(file)
+    def __init__(
+        self, file: Any, known: Mapping[Any, Any], tensors: list[torch.Tensor], buffers: list[memoryview]
+    ) -> None:
+        super().__init__(file, buffers=buffers)
         self._known, self._tensors = known, tensors
 
     def persistent_load(self, key: tuple[str, Any]) -> Any:

@@ -12,9 +12,10 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import active_children, parent_process
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ import torch
 from ..device_transfer import move_to_device
 from ..protocol import TrainerProtocol, World
 from .interrupts import unblock
+from .memory_file import MappedMemory, MemoryFile
 from .object_paths import named_objects
 from .process_group import connect, disconnect
 from .remote_proxy import RemoteProxy, make_proxies
@@ -54,6 +56,8 @@ class Task:
         The number of CPU threads of torch.
     start_method : str
         The start method of processes that load data.
+    memory : MemoryFile, optional
+        For a spawned process the data that ``call`` does not contain.
     """
 
     rank: int
@@ -65,6 +69,41 @@ class Task:
     init_method: str | None
     threads: int
     start_method: str
+    memory: MemoryFile | None = None
+
+
+def send_task(connection: Connection, task: Task, pid: int) -> None:
+    """Send a task to a spawned process, for `receive_task`.
+
+    Parameters
+    ----------
+    connection : multiprocessing.connection.Connection
+        The connection with the process.
+    task : Task
+        Its work, with ``trainer`` and ``call`` as bytes.
+    pid : int
+        The number of the process.
+    """
+    assert isinstance(task.trainer, bytes)
+    assert isinstance(task.call, bytes)
+    places = None if task.memory is None else task.memory.places
+    descriptor = None if task.memory is None else task.memory.descriptor
+    small = replace(task, trainer=b"", call=b"", memory=None)
+    connection.send_bytes(pickle.dumps((small, places, descriptor is not None)))
+    connection.send_bytes(task.trainer)
+    connection.send_bytes(task.call)
+    if descriptor is not None:
+        send_handle(connection, descriptor, pid)
+
+
+def receive_task(connection: Connection) -> Task:
+    """Return the task that `send_task` has sent."""
+    task: Task
+    task, places, has_descriptor = pickle.loads(connection.recv_bytes())
+    trainer, call = connection.recv_bytes(), connection.recv_bytes()
+    descriptor = recv_handle(connection) if has_descriptor else None
+    memory = None if places is None else MemoryFile(descriptor, places)
+    return replace(task, trainer=trainer, call=call, memory=memory)
 
 
 def worker_main(connection: Connection, task: Task | None) -> None:
@@ -86,7 +125,7 @@ def worker_main(connection: Connection, task: Task | None) -> None:
     _exit_with_parent()
     _raise_one_interrupt()
     if task is None:
-        task = pickle.loads(connection.recv_bytes())
+        task = receive_task(connection)
     multiprocessing.set_start_method(task.start_method, force=True)  # as in the parent, for processes that load data
     channel = _ParentChannel(connection)
     failed = True
@@ -160,9 +199,16 @@ def _load(
         trainer = known["trainer"] = make(*arguments)
         device = task.worlds[task.rank].local_rank
         assert isinstance(task.call, bytes)
+        memory = None if task.memory is None else MappedMemory(task.memory.descriptor, task.memory.places)
         state, function, args, kwargs, random_state = deserialize(
-            task.call, known, lambda storage, location: storage.cuda(device) if location[:4] == "cuda" else storage
+            task.call,
+            known,
+            lambda storage, location: storage.cuda(device) if location[:4] == "cuda" else storage,
+            memory,
         )
+        if task.memory is not None:
+            task.memory.close()
+        task.trainer = task.call = b""  # they would lie in memory while the trainer runs
         if hasattr(trainer, "__setstate__"):
             trainer.__setstate__(state)
         elif state:

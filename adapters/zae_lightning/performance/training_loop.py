@@ -4,9 +4,9 @@ Lightning looks up and wraps some forty hooks a step: those of the module, the s
 callback, each with a profiler's context and a debug line. For a module of this package nearly all of them are empty.
 The loop here does what Lightning's does, in the same order and with the same counts, and calls what is implemented.
 
-It runs a batch where that is known to be equal: a module of this package in `Trainer.run`, one process, no data module,
-no profiler, no accumulation. Everything else runs in Lightning's loop, untouched. The choice is made for every batch,
-since a callback may change callbacks, strategy or hooks at any time.
+It runs a batch where that is known to be equal: a module of this package in `Trainer.run`, one process or several with
+Lightning's DDPStrategy, no data module, no profiler, no accumulation. Everything else runs in Lightning's loop,
+untouched. The choice is made for every batch, since a callback may change callbacks, strategy or hooks at any time.
 
 The names used here are private to Lightning; tests/unit/zae_lightning/performance/test_training_loop.py fails if they
 or the functions behind them change. Where one is missing, Lightning's loop runs.
@@ -22,12 +22,13 @@ import torch
 from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
 from lightning.pytorch.loops.optimization.manual import ManualResult
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.trainer import call
 from lightning.pytorch.utilities.combined_loader import _MaxSizeCycle
 
 from ..closures import requires_closure
 from ..exceptions import propagate_stop_iteration
+from ..strategies import is_own_method
 from .callback_calls import CallbackCalls
 from .precision import PlainMixedPrecision, PlainPrecision
 from .profiler import NullProfiler
@@ -51,6 +52,7 @@ class StepPlan:
         self.device = self.strategy.root_device
         self.connector = trainer._logger_connector
         self.calls = CallbackCalls(trainer, self.module)
+        self.is_distributed = type(self.strategy) is DDPStrategy
         self._sizes = self._count_attributes()
 
     def is_current(self) -> bool:
@@ -68,6 +70,13 @@ class StepPlan:
         """Return how many attributes the objects have; one more may be a hook."""
         return len(self.module.__dict__), len(self.strategy.__dict__), len(self.precision.__dict__)
 
+    def train(self, batch: Any, batch_idx: int) -> Any:
+        """Run the module's step; in several processes through the model that averages the gradients."""
+        if self.is_distributed:
+            return self.strategy.training_step(batch, batch_idx)
+        with self.precision.train_step_context():
+            return self.module.training_step(batch, batch_idx)
+
     def begin_batch(self, batch: Any, results: Any) -> None:
         """Do what Lightning's ``on_batch_start`` does for the values that hooks log."""
         self.connector._first_loop_iter = self.connector._first_loop_iter is None
@@ -83,7 +92,7 @@ class StepPlan:
     def is_known(self) -> bool:
         """Whether strategy, precision, profiler and module are those of this package's runs, and none is modified."""
         return (
-            type(self.strategy) is SingleDeviceStrategy
+            (type(self.strategy) is SingleDeviceStrategy or self._is_plain_ddp())
             and type(self.precision) in (PlainPrecision, PlainMixedPrecision)
             and type(self.profiler) is NullProfiler
             and vars(type(self.module)).get("has_known_hooks", False)
@@ -94,11 +103,23 @@ class StepPlan:
             and not call.log.isEnabledFor(logging.DEBUG)
         )
 
+    def _is_plain_ddp(self) -> bool:
+        """Whether DDP averages the gradients of every step, and nothing else."""
+        return self.is_distributed and self.strategy._model_averager is None
+
 
 def _has_own_methods(instance: Any) -> bool:
-    """Whether an attribute of an object hides a method of its class."""
+    """Whether an attribute of an object hides a method of its class by another one."""
+    return any(_hides_method(instance, name, value) for name, value in vars(instance).items())
+
+
+def _hides_method(instance: Any, name: str, value: Any) -> bool:
     cls = type(instance)
-    return any(callable(value) and hasattr(cls, name) for name, value in vars(instance).items())
+    if not callable(value) or not hasattr(cls, name) or is_own_method(value):
+        return False
+    # DDP leaves the module's own ``forward`` there, which it replaces for the time of a step
+    is_own = getattr(value, "__self__", None) is instance and value.__func__ is getattr(cls, name)
+    return not is_own
 
 
 def plan_for(trainer: Any) -> StepPlan | None:
@@ -128,11 +149,17 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
     _plan: StepPlan | None = None  # of the latest batch; None if Lightning's loop has run it
 
     def run(self, data_fetcher: Any) -> None:
-        """Run an epoch, and release what its batches needed."""
+        """Run an epoch; an exception, after which Lightning ends one of its loops only, releases what it needed."""
         try:
             super().run(data_fetcher)
-        finally:
+        except BaseException:
             self._plan = None
+            raise
+
+    def teardown(self) -> None:
+        """End the run, and release what its batches needed."""
+        self._plan = None
+        super().teardown()
 
     @property
     def done(self) -> bool:
@@ -216,8 +243,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         attributes, progress = module.__dict__, self.automatic_optimization.optim_progress.optimizer
         outer, attributes["_current_fx_name"] = attributes["_current_fx_name"], "training_step"
         progress.step.increment_ready()
-        with plan.precision.train_step_context():
-            output = module.training_step(batch, batch_idx)
+        output = plan.train(batch, batch_idx)
         attributes["_current_fx_name"] = "optimizer_step"
         outputs: dict[str, Any] = {}
         if output is not None and calls.is_implemented("on_train_batch_end"):
@@ -248,8 +274,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         manual, attributes = self.manual_optimization, plan.module.__dict__
         manual.on_run_start()
         outer, attributes["_current_fx_name"] = attributes["_current_fx_name"], "training_step"
-        with plan.precision.train_step_context():
-            output = plan.module.training_step(batch, batch_idx)
+        output = plan.train(batch, batch_idx)
         attributes["_current_fx_name"] = outer
         manual._output = ManualResult.from_training_step_output(output).asdict()
         manual._restarting = False

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from zae_lightning.base_module import tensors
+from zae_lightning.base_module import ScalarTensors, tensors
 
 from tests.conftest import Classifier
 
@@ -176,3 +176,17 @@ def test_weights_carry_the_records_home_where_a_process_returns_them(make, loade
     receiver.load_state_dict(module.state_dict())
     assert len(second.history) == 1
     assert torch.equal(second.model.weight, first.model.weight)
+
+
+def test_a_number_becomes_a_tensor_once_and_again_if_somebody_has_changed_it():
+    shown = ScalarTensors()
+    loss = float("nan")
+    first = shown.of({"loss": loss, "acc": 0.5})
+    assert shown.of({"loss": loss})["loss"] is first["loss"]
+    assert shown.of({"loss": 2.0})["loss"].item() == 2.0
+    changed = shown.of({"loss": loss})["loss"].fill_(3.0)
+    assert changed == 3.0
+    assert shown.of({"loss": loss})["loss"].isnan()
+    with torch.inference_mode():
+        inside = shown.of({"loss": loss, "new": loss})["new"]
+    assert shown.of({"new": loss})["new"] is not inside

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +54,7 @@ class LogTracker:
 
     def __init__(self) -> None:
         self.share: BatchShare | None = None
-        self._share_by_batch: dict[int, BatchShare] = {}
+        self._share_by_batch: dict[int, tuple[Callable[[], Any], BatchShare]] = {}
         self.begin()
 
     def begin(self, n_train: int = 0, n_test: int = 0) -> None:
@@ -67,13 +69,15 @@ class LogTracker:
         """Register the share of a batch, and make it the current share."""
         if share.step == 0:
             self._share_by_batch.clear()
-        self._share_by_batch[id(batch)] = share
+        self._share_by_batch[id(batch)] = _reference(batch), share
         self._batch_shares.append(share)
         self.share = share
 
     def select(self, batch: Any) -> None:
         """Make the share of a registered batch the current share; batches may be prefetched."""
-        self.share = self._share_by_batch.get(id(batch), self.share)
+        part, share = self._share_by_batch.get(id(batch), (None, None))
+        if part is not None and part() is _reference(batch)():  # otherwise another object has the id of a freed batch
+            self.share = share
 
     def pause(self, cleared: bool = False) -> Any:
         """Return the state of this epoch for `resume`. ``cleared`` says that another epoch clears the log."""
@@ -173,6 +177,25 @@ def merged_sizes(ranks: Sequence[dict[Any, tuple[list[BatchShare], Any]]], train
         else:
             merged[key] = [share.samples for share in shares]
     return merged
+
+
+def _reference(batch: Any) -> Callable[[], Any]:
+    """Return a reference that tells a batch from others: a weak one to its first tensor or other object, if it can.
+
+    Batches are lists and dicts mostly, which have no weak references. A strong one would keep the data of an epoch.
+    """
+    for part in _parts(batch):
+        with suppress(TypeError):
+            return weakref.ref(part)
+    return lambda: batch
+
+
+def _parts(batch: Any) -> Iterator[Any]:
+    if isinstance(batch, (list, tuple, Mapping)):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _parts(part)
+    else:
+        yield batch
 
 
 def _with_number(share: BatchShare) -> BatchShare:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.distributed as dist
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, default_collate
 
 from ..data.loaders import length
@@ -36,7 +37,8 @@ class ShardedLoader:
 
     Batch size, collate function, workers and pinned memory are those of the loader. A loader whose sampler has
     ``num_replicas`` and ``rank``, like a `torch.utils.data.DistributedSampler`, is already sharded and used unchanged.
-    So are the batches of a Ray Data shard, whose type is defined in ``ray.data``.
+    So are an ``IterableDataset`` with these attributes, the batches of a Ray Data shard, whose type is defined in
+    ``ray.data``, and a ``StreamingDataset`` of litdata.
     A loader without an index for each sample (another class than ``DataLoader``, a subclass with its own ``__iter__``,
     an ``IterableDataset``) is iterated on every rank, and each rank skips the batches of the others.
 
@@ -73,10 +75,12 @@ class ShardedLoader:
         self._is_training = is_training
         self._keeps_step = keeps_step
         self._shares: dict[int, BatchShare] = {}
-        self._distributed_samplers = [sampler for sampler in _samplers(loader) if _is_distributed(sampler)]
-        for sampler in self._distributed_samplers:
-            _set_rank(sampler, world)
-        self._is_sharded = bool(self._distributed_samplers) or _is_ray_data(loader)
+        dataset = getattr(loader, "dataset", None)
+        sources = [*_samplers(loader), dataset if isinstance(dataset, IterableDataset) else None]
+        self._distributed_samplers = [source for source in sources if _is_distributed(source)]
+        for source in self._distributed_samplers:
+            _set_rank(source, world)
+        self._is_sharded = bool(self._distributed_samplers) or _is_ray_data(loader) or _shard_litdata(dataset, world)
         is_shardable = not self._is_sharded and _has_indices(loader)
         self._shard = BatchSamplerShard(loader, world, is_training) if is_shardable else None
 
@@ -305,6 +309,20 @@ def _is_distributed(sampler: Any) -> bool:
 
 def _is_ray_data(loader: Any) -> bool:
     return type(loader).__module__.partition(".")[0] == "ray"  # without importing it
+
+
+def _shard_litdata(dataset: Any, world: World) -> bool:
+    """Whether a dataset is a ``StreamingDataset`` of litdata; then it reads this rank's part, as long as all others.
+
+    Such a dataset looks for its rank when it is made, which is before the processes are connected.
+    """
+    is_litdata = any(cls.__module__.partition(".")[0] == "litdata" for cls in type(dataset).__mro__)
+    if not is_litdata or not hasattr(dataset, "distributed_env"):  # a combination of datasets has none
+        return False
+    if dist.is_initialized():  # the process that starts the ranks keeps all data
+        dataset.distributed_env = type(dataset.distributed_env)(world.size, world.rank, world.nodes)
+        dataset.drop_last, dataset.shuffler = True, None  # the shuffler was made for the other rank
+    return True
 
 
 def _set_rank(sampler: Any, world: World) -> None:

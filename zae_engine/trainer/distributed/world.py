@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ import torch
 import torch.distributed as dist
 
 from .log_merging import LogTracker
+
+MESSAGE_BYTES = 64 << 20
+"""The size of a message that gathers values, over all ranks."""
 
 
 @dataclass
@@ -60,15 +64,28 @@ class World:
         return self.gather(value)[:: self.replicas]
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks on all ranks. The value must be picklable; every rank must call this."""
-        values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values
+        """Return the values of all ranks on all ranks. The value must be picklable; every rank must call this.
+
+        The ranks exchange their pickles in messages of at most `MESSAGE_BYTES` over all ranks, so that what a device
+        needs for them does not grow with the values or with the number of ranks.
+        """
+        data, received = pickle.dumps(value, pickle.HIGHEST_PROTOCOL), [bytearray() for _ in range(self.size)]
+        lengths = self.gather_ints(len(data))
+        longest, part_length = max(lengths), max(1, MESSAGE_BYTES // self.size)
+        for start in range(0, longest, part_length):
+            part = torch.zeros(min(part_length, longest - start), dtype=torch.uint8)
+            own = bytearray(data[start : start + len(part)])
+            if own:
+                part[: len(own)] = torch.frombuffer(own, dtype=torch.uint8)
+            parts = torch.empty(self.size, len(part), dtype=torch.uint8, device=_device())
+            dist.all_gather(list(parts), part.to(parts.device))
+            for pickled, length, row in zip(received, lengths, parts.cpu().numpy(), strict=True):
+                pickled += row[: max(0, length - start)].tobytes()
+        return [pickle.loads(pickled) for pickled in received]
 
     def gather_ints(self, value: int) -> list[int]:
         """Return the integers of all ranks on all ranks; every rank must call this."""
-        device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else None
-        values = torch.zeros(self.size, dtype=torch.int64, device=device)
+        values = torch.zeros(self.size, dtype=torch.int64, device=_device())
         values[self.rank] = value
         dist.all_reduce(values)
         return [int(number) for number in values.tolist()]
@@ -114,6 +131,11 @@ class World:
         except ValueError as error:
             raise ValueError(f"The environment variables of the launcher make no sense: {error}.") from error
         return cls(rank, size, local_rank, local_size, launcher) if size > 1 else None
+
+
+def _device() -> torch.device | None:
+    """Return the device of the tensors that the ranks exchange; None for the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else None
 
 
 def is_rank_zero(world: World | None) -> bool:

@@ -190,7 +190,7 @@ class FitHooks(BatchHooks):
         self._validation, self._validated, self._validated_here = None, True, True
         if self._training is not None and self._training.is_suspended:
             self._training.resume()
-        elif trainer.mode == "train":
+        elif trainer.mode == "train" and (self.follows_lightning or trainer.callbacks):
             trainer._zae_state.run.epoch_summary = self._epoch_summary()  # for a checkpoint that is written now
 
     def finish_epoch(self, is_validation: bool = False) -> None:

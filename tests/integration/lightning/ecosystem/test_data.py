@@ -11,6 +11,9 @@ from lightning.pytorch import callbacks as C
 from torch import nn
 from torch.nn import functional as F
 
+from zae_engine.trainer import Trainer
+from zae_engine.trainer.addons import MultiGPUAddon
+
 from ..conformance.observing import on
 from ..conformance.players import Player
 from ..conformance.problem import Values, dataset, valid_loader
@@ -57,6 +60,41 @@ def test_the_loader_of_litdata_trains(compare: Any, tmp_path: Path):
         return {"weights": subject.weights(), "results": subject.results(), **subject.counts()}
 
     compare(play)
+
+
+N_READ = [0]
+
+
+class Streaming(Trainer.add_on(MultiGPUAddon)):
+    def train_step(self, batch: Any) -> dict[str, Any]:
+        x, y, index = batch
+        return {"loss": F.cross_entropy(self.model(x), y), "output": index, "n_read": float(N_READ[0])}
+
+    def test_step(self, batch: Any) -> dict[str, Any]:
+        return self.train_step(batch)
+
+
+def test_each_process_reads_its_part_of_a_dataset_of_litdata(tmp_path: Path):
+    import litdata
+
+    folder = str(tmp_path / "optimized")
+    litdata.optimize(fn=_indexed, inputs=list(range(24)), output_dir=folder, chunk_size=4, num_workers=1)
+    data = litdata.StreamingDataset(folder, shuffle=True, transform=_counted)
+    model = nn.Linear(10, 2)
+    trainer = Streaming(model, ["cpu", "cpu"], "train", torch.optim.SGD(model.parameters(), 0.1), log_bar=False)
+    trainer.run(1, litdata.StreamingDataLoader(data, batch_size=4))
+    assert sorted(torch.cat(trainer.log_train["output"]).tolist()) == list(range(24))
+    assert float(trainer.log_train["n_read"][-1]) == 12
+    assert data.distributed_env.world_size == 1  # here
+
+
+def _indexed(index: int) -> Any:
+    return (*_sample(index), index)
+
+
+def _counted(row: Any) -> Any:
+    N_READ[0] += 1
+    return row
 
 
 def _sample(index: int) -> Any:

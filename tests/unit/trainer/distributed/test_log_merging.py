@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
+import pytest
 import torch
 
 from zae_engine.trainer.distributed.log_merging import BatchShare, LogTracker, merge, merged_sizes
@@ -107,3 +110,40 @@ def test_each_batch_keeps_its_samples_in_testing():
 
 def test_without_numbers_of_samples_there_are_none():
     assert merged_sizes([log_of(FULL, loss=[1.0, 2.0])], training=True) == {}
+
+
+def batches_of(kind):
+    yield from ([torch.zeros(2), i] if kind == "list" else {"text": ["a", "b"], "x": torch.zeros(2)} for i in range(2))
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_a_registered_batch_selects_its_share(kind):
+    tracker, batches = LogTracker(), list(batches_of(kind))
+    for batch, share in zip(batches, FULL, strict=True):
+        tracker.begin_batch(batch, share)
+    for batch, share in zip(batches, FULL, strict=True):
+        tracker.select(batch)
+        assert tracker.share is share
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(2)], ["text"]], ids=["tensor", "no tensor"])
+def test_another_batch_at_the_address_of_a_freed_one_leaves_the_share(content):
+    tracker = LogTracker()
+    batch = list(content)
+    tracker.begin_batch(batch, FULL[0])
+    tracker.share = FULL[1]
+    if isinstance(content[0], torch.Tensor):
+        batch[0] = torch.ones(2)  # as a list that Python makes at the same address
+        tracker.select(batch)
+    del batch
+    content.clear()
+    tracker.select(["text"])
+    assert tracker.share is FULL[1]
+
+
+def test_the_shares_keep_no_batch_of_tensors():
+    tracker, tensor = LogTracker(), torch.zeros(2)
+    tracker.begin_batch({"text": ["a", "b"], "x": tensor}, FULL[0])
+    freed = weakref.ref(tensor)
+    del tensor
+    assert freed() is None

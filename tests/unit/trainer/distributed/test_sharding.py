@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from torch.utils.data import DataLoader, IterableDataset
 
-from zae_engine.trainer.distributed.sharding import shard_batches
+from zae_engine.trainer.distributed.sharding import ShardedLoader, shard_batches
+from zae_engine.trainer.distributed.world import World
 
 
 def shares_of(batches, size, split_rest=True, drop_rest=False):
@@ -50,3 +52,29 @@ def test_each_sample_is_used_once_and_the_weights_of_a_step_sum_to_one(size, n):
 
 def test_a_loader_without_batches_has_single_indices():
     assert shares_of([3, 1, 2], 2) == [[(0.5, 3), (0.5, 1)], [(1.0, 2), (0.0, 2)]]
+
+
+class Stream(IterableDataset):
+    """Knows its rank, and reads its part only."""
+
+    def __init__(self, num_replicas):
+        self.num_replicas, self.rank, self.n_read = num_replicas, 0, 0
+
+    def __iter__(self):
+        for index in range(self.rank, 12, self.num_replicas):
+            self.n_read += 1
+            yield index
+
+
+def test_an_iterable_dataset_that_knows_its_rank_reads_its_part_only():
+    for rank in range(3):
+        stream = Stream(3)
+        loader = ShardedLoader(DataLoader(stream, 2), World(rank, 3, rank, 3), lambda: True)
+        assert [index for batch in loader for index in batch.tolist()] == list(range(rank, 12, 3))
+        assert stream.n_read == 4
+        assert loader.share_of(0).weight == pytest.approx(1 / 3)
+
+
+def test_an_iterable_dataset_for_another_number_of_processes_is_refused():
+    with pytest.raises(ValueError, match="Stream of the loader is for num_replicas=4, but there are 3 processes"):
+        ShardedLoader(DataLoader(Stream(4), 2), World(0, 3, 0, 3), lambda: True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import socket
 import subprocess
@@ -12,7 +13,8 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
-from zae_lightning.launchers.launcher import _rendezvous, _user_path, start_method
+from zae_lightning.launchers.launcher import _rendezvous, _serialize_trainer, _user_path, start_method
+from zae_lightning.launchers.memory_file import has_memory_files
 
 CELLS = [
     """
@@ -119,3 +121,19 @@ def test_processes_connect_at_a_free_port_or_at_the_address_of_the_user():
             pass
     with _rendezvous("file:///tmp/rendezvous") as (address, init_method):
         assert (address, init_method) == (None, "file:///tmp/rendezvous")
+
+
+@pytest.mark.skipif(not has_memory_files(), reason="files in memory are a part of Linux")
+def test_without_memory_for_a_file_the_data_are_sent(make, caplog):
+    import resource
+
+    data, limits = torch.arange(2_000_000), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with caplog.at_level(logging.DEBUG, "zae_lightning"):
+            _, call, memory = _serialize_trainer(make(), (print, (data,), {}), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert memory is None
+    assert len(call) > data.nbytes
+    assert "Each process gets its own copy of all data" in caplog.text

@@ -14,8 +14,10 @@ import warnings
 
 import psutil
 import pytest
+import torch
 from zae_lightning.launchers import worker
-from zae_lightning.launchers.launcher import _serialize_call
+from zae_lightning.launchers.launcher import _serialize_call, _serialize_trainer
+from zae_lightning.launchers.memory_file import has_memory_files
 from zae_lightning.launchers.remote_proxy import RemoteProxy
 from zae_lightning.launchers.worker import Task
 
@@ -139,6 +141,27 @@ def test_a_spawned_process_loads_the_trainer_with_proxies(make, loader, channel,
         assert channel.received() == ("call", ("screen", "write"), ("a line",), {})
     else:
         assert loaded._zae_state.process.screen is None
+
+
+@pytest.mark.skipif(not has_memory_files(), reason="files in memory are a part of Linux")
+@pytest.mark.usefixtures("_warnings_stay")
+@pytest.mark.parametrize("n", [2, 40_000])
+def test_a_task_arrives_with_its_data(make, channel, n):
+    trainer, data = make(), torch.arange(n)
+    factory, call, memory = _serialize_trainer(trainer, (run_nothing, (data,), {}), {})
+    parent, connection = multiprocessing.Pipe()
+    worker.send_task(
+        parent, Task(0, [World(0, 1, 0, 1)], factory, call, {}, None, None, 1, "fork", memory), os.getpid()
+    )
+    memory.close()
+    task = worker.receive_task(connection)
+    _, _, args, _ = worker._load(task, channel)
+    assert torch.equal(args[0], data)
+    assert args[0].data_ptr() != data.data_ptr()
+    assert task.memory.descriptor is None  # closed; the data stay
+    assert (task.trainer, task.call) == (b"", b"")
+    for end in (parent, connection):
+        end.close()
 
 
 ORPHAN = """

@@ -51,15 +51,19 @@ def test_its_properties_have_the_values_of_lightnings():
     assert isinstance(trainer, L.Trainer)
 
 
-def test_training_can_be_set_as_in_lightning():
-    for trainer in (L.Trainer(**SILENT), FastTrainer(**SILENT)):
-        trainer.training = True
-        assert trainer.state.stage is RunningStage.TRAINING
-        trainer.training = False
-        assert trainer.state.stage is None
-        trainer.validating = True
-        trainer.training = False
-        assert trainer.state.stage is RunningStage.VALIDATING
+@pytest.mark.parametrize("name", ["training", "validating", "testing", "sanity_checking"])
+def test_a_stage_can_be_asked_for_and_set_as_in_lightning(name):
+    def play(cls):
+        trainer, seen = cls(logger=False, enable_progress_bar=False, enable_checkpointing=False), []
+        for stage in (None, *RunningStage):
+            for value in (None, True, False):
+                trainer.state.stage = stage
+                if value is not None:
+                    setattr(trainer, name, value)
+                seen.append((getattr(trainer, name), trainer.state.stage))
+        return seen
+
+    assert play(FastTrainer) == play(L.Trainer)
 
 
 @pytest.mark.parametrize(("steps", "is_restored"), [(0, False), (2, True)])

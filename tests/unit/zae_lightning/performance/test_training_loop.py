@@ -19,7 +19,7 @@ from lightning.pytorch.loops.optimization.automatic import Closure, ClosureResul
 from lightning.pytorch.loops.optimization.manual import ManualResult, _ManualOptimization
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
 from lightning.pytorch.utilities.combined_loader import CombinedLoader, _MaxSizeCycle
@@ -49,13 +49,14 @@ SOURCES = {
     MixedPrecision: "pre_backward optimizer_step",
     Strategy: "backward optimizer_step batch_to_device training_step validation_step pre_backward post_backward",
     SingleDeviceStrategy: "",
+    DDPStrategy: "optimizer_step pre_backward",
     LightningOptimizer: "step",
     LightningModule: "backward optimizer_step on_before_batch_transfer on_after_batch_transfer "
     "_on_before_batch_transfer _apply_batch_transfer_handler _call_batch_hook",
     _LoggerConnector: "on_batch_start on_batch_end update_train_step_metrics update_eval_step_metrics log_metrics",
 }
 """The functions of Lightning that the loops do the work of."""
-DIGEST = "3133c7585f95a289"  # of Lightning 2.6.0 to 2.6.6
+DIGEST = "b7e1b7673d1e439a"  # of Lightning 2.6.0 to 2.6.6
 
 
 class OwnBatch(Classifier):

@@ -201,13 +201,12 @@ def table(rounds: int, device: str = "cpu") -> list[str]:
         placed = Setting(**{**vars(setting), "device": device})
         sides = {base: arguments, own: {**arguments, **more}}
         times: dict[Side, list[float]] = {side: [] for side in sides}
-        for side, given in sides.items():  # what is done once
-            side(
-                placed, **{**given, **{key: min(given[key], WARM_UP) for key in ("batches", "epochs") if key in given}}
-            )
-        for i in range(rounds):
-            for side in sides if i % 2 == 0 else reversed(sides):
-                times[side].append(side(placed, **sides[side])[which] * 1e3)
+        with contextlib.redirect_stderr(io.StringIO()):  # the lines of the epochs
+            for side, given in sides.items():  # what is done once
+                side(placed, **{**given, **{key: min(given[key], WARM_UP) for key in _COUNTS & set(given)}})
+            for i in range(rounds):
+                for side in sides if i % 2 == 0 else reversed(sides):
+                    times[side].append(side(placed, **sides[side])[which] * 1e3)
         ratio = statistics.median(b / a for a, b in zip(times[base], times[own], strict=True))
         medians = [statistics.median(times[side]) for side in sides]
         lines.append(f"| {name} | {medians[0]:.0f} | {medians[1]:.0f} | {ratio:.2f} | {aim} |")

@@ -79,14 +79,15 @@ class CombinedBatches:
     """
 
     def __init__(self, structure: Any, mode: str) -> None:
-        self.structure, self._mode = structure, mode
+        self.structure = structure
+        self._mode: Any = mode  # one of CombinedLoader's
 
     def __iter__(self) -> Iterator[Any]:
-        for batch, *_ in CombinedLoader(self.structure, self._mode):  # type: ignore[arg-type]
+        for batch, *_ in CombinedLoader(self.structure, self._mode):
             yield batch
 
     def __len__(self) -> int:
-        lengths = [sized_len(loader) for loader in CombinedLoader(self.structure, self._mode).flattened]  # type: ignore[arg-type]
+        lengths = [sized_len(loader) for loader in CombinedLoader(self.structure, self._mode).flattened]
         known = [length for length in lengths if length is not None]
         if not known or (len(known) < len(lengths) and self._mode != "min_size"):
             raise TypeError("one of the loaders has no length")

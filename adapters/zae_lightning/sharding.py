@@ -23,8 +23,9 @@ def attach_configure_model(module: AutomaticOptimizationModule) -> None:
         The module of a run.
     """
     if module.hooks.shards_model:
-        module.configure_model = functools.partial(_configure_model, module)  # type: ignore[method-assign]
-        module.clip_gradients = functools.partial(_clip_gradients, module)  # type: ignore[method-assign]
+        methods: Any = module
+        methods.configure_model = functools.partial(_configure_model, module)
+        methods.clip_gradients = functools.partial(_clip_gradients, module)
 
 
 def _configure_model(module: AutomaticOptimizationModule) -> None:

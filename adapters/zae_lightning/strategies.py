@@ -122,12 +122,13 @@ def strategy_for(requested: str | Strategy) -> Strategy:
         strategy: Strategy = StrategyRegistry.get(name)
     else:
         strategy = copy.deepcopy(requested)
+    methods: Any = strategy
     # The processes run already, so that the strategy needs no launcher; some launchers refuse to run in a notebook. The
     # method is private to Lightning; tests/unit/zae_lightning/test_strategies.py fails if it changes.
-    strategy._configure_launcher = _start_nothing  # type: ignore[method-assign]
+    methods._configure_launcher = _start_nothing
     if isinstance(strategy, DDPStrategy):  # the wrapped module would require equally many test batches on all ranks
-        strategy.validation_step = functools.partial(_call_unwrapped, strategy, "validation_step")  # type: ignore[method-assign]
-        strategy.test_step = functools.partial(_call_unwrapped, strategy, "test_step")  # type: ignore[method-assign]
+        methods.validation_step = functools.partial(_call_unwrapped, strategy, "validation_step")
+        methods.test_step = functools.partial(_call_unwrapped, strategy, "test_step")
     return strategy
 
 

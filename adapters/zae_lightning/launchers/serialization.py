@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from .memory_file import MIN_BYTES, MappedMemory, MemoryRanges
 
 MapLocation = Callable[[Any, str], Any] | None
+_new_object: Any = vars(copyreg)["__newobj__"]  # pickle's name for an object that is made without ``__init__``
 CODE_TYPES = (type, types.ModuleType, types.FunctionType, types.MethodType)
 """The types of values that are sent by name or not at all."""
 
@@ -98,9 +99,9 @@ class _Pickler(pickle.Pickler):
             return _reduce_averaging(value)
         if isinstance(value, torch.optim.Optimizer):
             self._exclude(value.state)
-            return copyreg.__newobj__, (type(value),), attributes_of(value)  # type: ignore[attr-defined]
+            return _new_object, (type(value),), attributes_of(value)
         if isinstance(value, DataLoader):
-            return copyreg.__newobj__, (type(value),), {**vars(value), "_iterator": None}  # type: ignore[attr-defined]
+            return _new_object, (type(value),), {**vars(value), "_iterator": None}
         if isinstance(value, torch.nn.Module):
             self._exclude([value._parameters, value._buffers])
         if type(value) is np.memmap and self._memory is not None:  # which NumPy pickles with its data

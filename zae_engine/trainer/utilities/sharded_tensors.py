@@ -107,12 +107,13 @@ def shard_state(state: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[st
     """
     if not any(map(is_sharded, like.values())):
         return state
-    sharded = copy.copy(state)  # keeps `_metadata`
+    sharded: Any = copy.copy(state)  # keeps `_metadata`
     for key, value in state.items():
         target: Any = like.get(key)
         if isinstance(value, torch.Tensor) and is_sharded(target) and value.shape == target.shape:
-            sharded[key] = shard_like(value, target)  # type: ignore[index]
-    return sharded
+            sharded[key] = shard_like(value, target)
+    result: Mapping[str, Any] = sharded
+    return result
 
 
 def shard_optimizer_state(optimizer: Any, state: Any) -> Any:
@@ -169,16 +170,16 @@ def clip_norm(parameters: Iterable[torch.Tensor], max_norm: float) -> torch.Tens
     torch.Tensor
         The norm before.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients: list[Any] = [parameter.grad for parameter in parameters if parameter.grad is not None]
     grouped: defaultdict[Any, list[torch.Tensor]] = defaultdict(list)
     for gradient in gradients:
-        kind = (gradient.device_mesh, gradient.placements) if is_sharded(gradient) else None  # type: ignore[attr-defined]
+        kind = (gradient.device_mesh, gradient.placements) if is_sharded(gradient) else None
         grouped[kind].append(gradient)
     norms = [_whole(torch.nn.utils.get_total_norm(group)) for group in grouped.values()]
     norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(0.0)
     scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
     for gradient in gradients:
-        local: torch.Tensor = gradient.to_local() if is_sharded(gradient) else gradient  # type: ignore[attr-defined]
+        local: torch.Tensor = gradient.to_local() if is_sharded(gradient) else gradient
         local.mul_(scale.to(local.device))
     return norm
 

@@ -45,7 +45,7 @@ class EpochSummary:
     steps_scheduler: bool = True
 
 
-def finish_epoch(
+def record_epoch(
     summary: EpochSummary, history: History, scheduler: Any, progress: ProgressChecker, monitor: Monitor = LOSS
 ) -> None:
     """Do what follows `check_better`: add the row of the history, step the scheduler, count the epoch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zae_engine.trainer import History, ProgressChecker
-from zae_engine.trainer.epoch_summary import EpochSummary, finish_epoch
+from zae_engine.trainer.epoch_summary import EpochSummary, record_epoch
 
 
 def optimizer() -> torch.optim.SGD:
@@ -19,7 +19,7 @@ def summary(**changes: object) -> EpochSummary:
 
 def test_the_record_the_mark_and_the_count_are_kept():
     history, progress = History(), ProgressChecker()
-    finish_epoch(summary(), history, None, progress)
+    record_epoch(summary(), history, None, progress)
     assert list(history) == [{"epoch": 1, "train_loss": 0.5, "best": True}]
     assert progress.get_epoch() == 2
 
@@ -31,12 +31,12 @@ def test_the_scheduler_steps_once_with_the_arguments_of_the_run():
         def step(self, **kwargs: object) -> None:
             received.append(kwargs)
 
-    finish_epoch(summary(kwargs={"epoch": 7}), History(), Recording(), ProgressChecker())
+    record_epoch(summary(kwargs={"epoch": 7}), History(), Recording(), ProgressChecker())
     assert received == [{"epoch": 7}]
 
 
 def test_a_plateau_scheduler_sees_the_loss_only_where_it_is_comparable():
     for plateau, best in ((True, 0.5), (False, float("inf"))):
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer())
-        finish_epoch(summary(plateau=plateau), History(), scheduler, ProgressChecker())
+        record_epoch(summary(plateau=plateau), History(), scheduler, ProgressChecker())
         assert scheduler.best == best

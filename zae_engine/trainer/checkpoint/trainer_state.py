@@ -11,7 +11,7 @@ import torch
 
 from ..._warnings import ignored_warnings
 from .._protocol import TrainerProtocol
-from ..epoch_summary import EpochSummary, finish_epoch
+from ..epoch_summary import EpochSummary, record_epoch
 from ..history import MODES, History
 from ..logs.value_buffer import ValueBuffer
 from ..optim import has_modes
@@ -123,7 +123,7 @@ def load_trainer_state_dict(trainer: TrainerProtocol, saved: Mapping[str, Any]) 
         with ignored_warnings(r"Detected call of `lr_scheduler\.step\(\)` before"):
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
             monitor = trainer._zae_state.config.monitor
-            finish_epoch(summary, records.history, scheduler, trainer.progress_checker, monitor)
+            record_epoch(summary, records.history, scheduler, trainer.progress_checker, monitor)
 
 
 def random_states(trainer: TrainerProtocol, alone: bool = False) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from ..checkpoint.trainer_state import random_states
 from ..checkpoint.validated_weights import keep_validated_weights
 from ..checks import unrelated_optimizer
 from ..display.progress_display import ProgressDisplay
-from ..epoch_summary import EpochSummary, finish_epoch
+from ..epoch_summary import EpochSummary, record_epoch
 from ..logs.epoch_log import log_of, peek
 from ..logs.reductions import mean
 from ..logs.value_buffer import ValueBuffer
@@ -246,13 +246,13 @@ class FitHooks(BatchHooks):
     def _finish_epoch(self) -> None:
         state = self.trainer._zae_state
         with state.process.interrupts.deferred(), self.user_code():
-            self._finalize_epoch()
+            self._record_epoch()
         state.run.validated_weights = None
         self._epoch += 1
         if self.trainer.mode == "train" and state.run.sigterm is not None:
             state.run.sigterm.epoch_done()
 
-    def _finalize_epoch(self) -> None:
+    def _record_epoch(self) -> None:
         trainer, state = self.trainer, self.trainer._zae_state
         if trainer.mode != "train":
             results = {**self._results_of_epoch, "seconds": time.perf_counter() - self._start_time}
@@ -265,7 +265,7 @@ class FitHooks(BatchHooks):
             if hasattr(trainer, "_zae_save_latest"):  # StateManagerAddon's
                 trainer._zae_save_latest(self._epoch)
             scheduler = None if trainer.scheduler_step_on_batch else trainer.scheduler
-            finish_epoch(summary, state.records.history, scheduler, trainer.progress_checker, self._monitor)
+            record_epoch(summary, state.records.history, scheduler, trainer.progress_checker, self._monitor)
             state.run.epoch_summary = None
             self.display.epoch_line(summary.record, self._validated, summary.better)
             self.display.curves()

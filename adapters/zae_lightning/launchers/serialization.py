@@ -82,13 +82,17 @@ def deserialize(
 
 class _Pickler(pickle.Pickler):
     def __init__(self, file: Any, known: Mapping[int, Any], memory: MemoryRanges | None = None) -> None:
-        callback = self._place_buffer if memory is not None else None
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=callback)
+        self._arrays = _Arrays(memory) if memory is not None else None
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=self._arrays)
         self._known, self._memory = known, memory
         self._indices: dict[int, int] = {}
         self._written_storages: set[Any] = set()
         self.tensors: list[torch.Tensor] = []
-        self.arrays: list[tuple[int, bool]] = []
+
+    @property
+    def arrays(self) -> list[tuple[int, bool]]:
+        """Where the data of arrays are that are not pickled."""
+        return self._arrays.placed if self._arrays is not None else []
 
     def reducer_override(self, value: Any) -> Any:
         """Reduce optimizers and loaders without their process-local attributes, and torch's averaging functions.
@@ -139,10 +143,23 @@ class _Pickler(pickle.Pickler):
             for part in value.values() if isinstance(value, Mapping) else value:
                 self._exclude(part)
 
-    def _place_buffer(self, buffer: pickle.PickleBuffer) -> bool:
+
+class _Arrays:
+    """Receives the data of arrays; it is no part of the pickler, which would then be in a cycle and keep the model.
+
+    Attributes
+    ----------
+    placed : list of (int, bool)
+        The index of each array's data in the memory, and whether it is read-only.
+    """
+
+    def __init__(self, memory: MemoryRanges) -> None:
+        self._memory = memory
+        self.placed: list[tuple[int, bool]] = []
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
         """Add the data of an array; return true to pickle them instead."""
         data = buffer.raw()
-        assert self._memory is not None
         if data.nbytes < MIN_BYTES:
             return True
         address = np.frombuffer(data, np.uint8).ctypes.data
@@ -153,7 +170,7 @@ class _Pickler(pickle.Pickler):
             start = block.ctypes.data
         else:
             start = block.untyped_storage().data_ptr() if isinstance(block, torch.Tensor) else address
-        self.arrays.append((self._memory.add(address, data.nbytes, start, data), data.readonly))
+        self.placed.append((self._memory.add(address, data.nbytes, start, data), data.readonly))
         return False
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.legacy.conftest import Environment, link_others
@@ -121,8 +122,11 @@ def test_a_killed_install_leaves_nothing_that_is_used(environment, upstream):
         while not list(environment.packages.glob(f"{fetch.BESIDE}*")):
             assert process.poll() is None
             time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        downloads = psutil.Process(process.pid).children(recursive=True)  # pip, which goes on writing
         process.send_signal(signal.SIGKILL)
         process.wait()
+        psutil.wait_procs(downloads, timeout=60)
         assert environment.code(FIND) == "None\n"
     assert list(environment.packages.glob(f"{fetch.BESIDE}*"))
     environment.legacy("install", str(upstream))

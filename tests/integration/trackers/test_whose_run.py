@@ -181,6 +181,8 @@ import sys, torch
 from tests.conftest import Classifier
 from tests.trackers import NEPTUNE, losses, wandb_files, wandb_history, wandb_settings
 from zae_engine.trainer.addons import WandBLoggerAddon
+weight = torch.zeros(1, requires_grad=True)
+weight.sum().backward(); torch.optim.SGD([weight], lr=.1).step()  # torch's first step keeps frames until a collection
 def build():
     model = torch.nn.Linear(10, 2)
     trainer = Classifier.add_on(WandBLoggerAddon)(model, 'cpu', optimizer=torch.optim.SGD(model.parameters(), lr=.1),

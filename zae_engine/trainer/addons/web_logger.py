@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,7 @@ class WebLoggerMixin:
             raise
         logger._zae_run = run
         self.loggers.append(logger)
+        gc.collect()  # exceptions that the tracker has caught, and whose frames hold this trainer
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the runs: they belong to this process."""

@@ -42,6 +42,7 @@ FORKING = ("tests/unit/zae_lightning/launchers/test_monitor.py", "[processes.")
 """Tests that fork the process that runs them. They come first: a fork beside threads of trackers can deadlock."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each file run on one worker of pytest-xdist, so that its fixtures are made once; the largest come first."""
     root = Path(__file__).parents[1]

@@ -182,14 +182,12 @@ class ScalarTensors:
         values : dict of str to float
             The numbers by name.
         """
-        made = {key: self._made.get(key) for key in values}
-        self._made = {
-            key: known
-            if known is not None and known[0] is value and _is_unchanged(known[1])
-            else (value, torch.tensor(value))
-            for (key, value), known in zip(values.items(), made.values(), strict=True)
-        }
+        self._made = {key: (value, self._tensor(key, value)) for key, value in values.items()}
         return {key: tensor for key, (_, tensor) in self._made.items()}
+
+    def _tensor(self, key: str, value: float) -> torch.Tensor:
+        known, tensor = self._made.get(key, (None, None))
+        return tensor if tensor is not None and known is value and _is_unchanged(tensor) else torch.tensor(value)
 
 
 def _is_unchanged(tensor: torch.Tensor) -> bool:

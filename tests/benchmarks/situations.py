@@ -14,7 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -167,17 +167,30 @@ def one_fit(setting: Setting, batches: int) -> tuple[float, float]:
 Side = Callable[..., tuple[float, float]]
 MLP = Setting(mlp, 64, 10, 256)
 GENERIC = Setting(dataset=Generic)
-SITUATIONS: dict[str, tuple[Setting, Side, Side, dict[str, Any], dict[str, Any], int, float]] = {
-    "tiny model, batches of 8 in memory": (Setting(), raw, ours, {"batches": 1000}, {}, 0, 1.0),
-    "MLP 64-128-10, batches of 256 in memory": (MLP, raw, ours, {"batches": 300}, {}, 0, 0.7),
-    "tiny model, a Dataset of samples": (GENERIC, raw, ours, {"batches": 1000}, {}, 0, 1.25),
-    "300 epochs of 4 + 2 batches": (Setting(), raw, ours, {"batches": 4, "epochs": 300, "valid": 2}, {}, 1, 1.6),
-    "three callbacks and a CSVLogger": (Setting(), raw, with_callbacks, {"batches": 1000}, {}, 0, 1.5),
-    "an own run_batch": (Setting(), raw, ours, {"batches": 1000}, {"cls": OwnBatch}, 0, 1.2),
-    "run(1) of a batch, beside fit": (Setting(), one_fit, one_run, {"batches": 30}, {}, 1, 0.4),
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is measured: this package beside a base, with common arguments and those of this package alone."""
+
+    setting: Setting
+    arguments: dict[str, int]
+    aim: float
+    own: Side = ours
+    more: dict[str, Any] = field(default_factory=dict)
+    base: Side = raw
+    whole: bool = False  # the time of all of it, not that between the first and the last step
+
+
+SITUATIONS = {
+    "tiny model, batches of 8 in memory": Situation(Setting(), {"batches": 1000}, 1.0),
+    "MLP 64-128-10, batches of 256 in memory": Situation(MLP, {"batches": 300}, 0.7),
+    "tiny model, a Dataset of samples": Situation(GENERIC, {"batches": 1000}, 1.25),
+    "300 epochs of 4 + 2 batches": Situation(Setting(), {"batches": 4, "epochs": 300, "valid": 2}, 1.6, whole=True),
+    "three callbacks and a CSVLogger": Situation(Setting(), {"batches": 1000}, 1.5, with_callbacks),
+    "an own run_batch": Situation(Setting(), {"batches": 1000}, 1.2, more={"cls": OwnBatch}),
+    "run(1) of a batch, beside fit": Situation(Setting(), {"batches": 30}, 0.4, one_run, base=one_fit, whole=True),
 }
-"""What is trained; the base and this package; their arguments, and those of this package alone; whether the time is
-that between steps (0) or all of it (1); the aim."""
 
 
 def table(rounds: int, device: str = "cpu") -> list[str]:
@@ -197,17 +210,18 @@ def table(rounds: int, device: str = "cpu") -> list[str]:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("zae_engine").setLevel(logging.ERROR)
     lines = ["| | base, ms | this package, ms | x base | aim |", "|---|---|---|---|---|"]
-    for name, (setting, base, own, arguments, more, which, aim) in SITUATIONS.items():
-        placed = Setting(**{**vars(setting), "device": device})
-        sides = {base: arguments, own: {**arguments, **more}}
+    for name, situation in SITUATIONS.items():
+        setting = replace(situation.setting, device=device)
+        sides = {situation.base: situation.arguments, situation.own: {**situation.arguments, **situation.more}}
         times: dict[Side, list[float]] = {side: [] for side in sides}
         with contextlib.redirect_stderr(io.StringIO()):  # the lines of the epochs
             for side, given in sides.items():  # what is done once
-                side(placed, **{**given, **{key: min(given[key], WARM_UP) for key in _COUNTS & set(given)}})
+                side(setting, **{**given, **{key: min(given[key], WARM_UP) for key in _COUNTS & set(given)}})
             for i in range(rounds):
                 for side in sides if i % 2 == 0 else reversed(sides):
-                    times[side].append(side(placed, **sides[side])[which] * 1e3)
-        ratio = statistics.median(b / a for a, b in zip(times[base], times[own], strict=True))
-        medians = [statistics.median(times[side]) for side in sides]
-        lines.append(f"| {name} | {medians[0]:.0f} | {medians[1]:.0f} | {ratio:.2f} | {aim} |")
+                    times[side].append(side(setting, **sides[side])[situation.whole] * 1e3)
+        bases, owns = times.values()
+        ratio = statistics.median(own / base for base, own in zip(bases, owns, strict=True))
+        shown = f"{statistics.median(bases):.0f} | {statistics.median(owns):.0f} | {ratio:.2f} | {situation.aim}"
+        lines.append(f"| {name} | {shown} |")
     return lines

@@ -12,39 +12,15 @@ from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from .training_loop import StepPlan, plan_for
-
-_CHECKED = {
-    hook.format(stage)
-    for hook in ("{}_step", "on_{}_batch_start", "on_{}_batch_end")
-    for stage in ("validation", "test")
-}
-"""The hooks whose signatures Lightning checks before each evaluation."""
+from .training_loop import PlanHolder, StepPlan, plan_for
 
 
-class FastEvaluationLoop(_EvaluationLoop):
+class FastEvaluationLoop(PlanHolder, _EvaluationLoop):
     """The loop over the batches of a validation or test epoch."""
 
-    _plan: StepPlan | None = None  # of the latest batch; None if Lightning's loop has run it
-
-    def run(self) -> Any:
-        """Run an epoch; an exception, after which Lightning ends one of its loops only, releases what it needed."""
-        try:
-            return super().run()
-        except BaseException:
-            self._plan = None
-            raise
-
-    def teardown(self) -> None:
-        """End the run, and release what its batches needed."""
-        self._plan = None
-        super().teardown()
-
     def _verify_dataloader_idx_requirement(self) -> None:
-        """Check the signatures of the module's hooks, unless they are those of this package and fit."""
-        module: Any = self.trainer.lightning_module
-        is_own = vars(type(module)).get("has_known_hooks", False) and not _CHECKED.intersection(vars(module))
-        if not is_own or self.num_dataloaders != 1:
+        """Check the signatures of the module's hooks, unless the plan of the latest batch says that they are known."""
+        if self._plan is None or not self._plan.is_current() or self.num_dataloaders != 1:
             super()._verify_dataloader_idx_requirement()
 
     def _evaluation_step(self, batch: Any, batch_idx: int, dataloader_idx: int, dataloader_iter: Any) -> None:

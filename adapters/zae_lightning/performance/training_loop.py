@@ -143,23 +143,32 @@ def plan_for(trainer: Any) -> StepPlan | None:
         return None
 
 
-class FastTrainingEpochLoop(_TrainingEpochLoop):
-    """The loop over the batches of a training epoch."""
+class PlanHolder:
+    """The part of a loop that keeps the plan of its batches for a run.
+
+    Lightning ends a run by ``teardown``. After an exception it ends one of its loops only.
+    """
 
     _plan: StepPlan | None = None  # of the latest batch; None if Lightning's loop has run it
 
-    def run(self, data_fetcher: Any) -> None:
-        """Run an epoch; an exception, after which Lightning ends one of its loops only, releases what it needed."""
+    def run(self, *args: Any) -> Any:
+        """Run an epoch; an exception releases what its batches needed."""
+        loop: Any = super()
         try:
-            super().run(data_fetcher)
+            return loop.run(*args)
         except BaseException:
             self._plan = None
             raise
 
     def teardown(self) -> None:
         """End the run, and release what its batches needed."""
+        loop: Any = super()
         self._plan = None
-        super().teardown()
+        loop.teardown()
+
+
+class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
+    """The loop over the batches of a training epoch."""
 
     @property
     def done(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from ..logs.epoch_log import peek
 from ..logs.value_buffer import ValueBuffer
+from ..utilities.nested import leaves
 
 
 @dataclass(frozen=True)
@@ -184,18 +185,10 @@ def _reference(batch: Any) -> Callable[[], Any]:
 
     Batches are lists and dicts mostly, which have no weak references. A strong one would keep the data of an epoch.
     """
-    for part in _parts(batch):
+    for part in leaves(batch):
         with suppress(TypeError):
             return weakref.ref(part)
     return lambda: batch
-
-
-def _parts(batch: Any) -> Iterator[Any]:
-    if isinstance(batch, (list, tuple, Mapping)):
-        for part in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _parts(part)
-    else:
-        yield batch
 
 
 def _with_number(share: BatchShare) -> BatchShare:

@@ -53,6 +53,8 @@ class ShardingHooks(ModeHooks):
 
     def whole(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return a state with whole tensors in place of sharded ones, on rank 0; every rank must call this."""
+        if not is_sharded_module(self.trainer.model):  # do not search the records of a whole run
+            return state
         whole: dict[str, Any] = gathered(state, keep=is_rank_zero(self.trainer._zae_state.process.world))
         return whole
 

@@ -6,10 +6,12 @@ import copy
 import inspect
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+
+from .nested import leaves
 
 
 def is_sharded(value: Any) -> bool:
@@ -34,11 +36,8 @@ def reshard(module: Any) -> None:
 
 
 def _is_fully_sharded(module: Any) -> bool:
-    return any(cls.__name__ == "FSDPModule" and cls.__module__.startswith("torch.distributed") for cls in _mro(module))
-
-
-def _mro(module: Any) -> Iterable[type]:
-    return type(module).__mro__
+    classes = type(module).__mro__
+    return any(cls.__name__ == "FSDPModule" and cls.__module__.startswith("torch.distributed") for cls in classes)
 
 
 def gathered(value: Any, keep: bool = True) -> Any:
@@ -58,7 +57,7 @@ def gathered(value: Any, keep: bool = True) -> Any:
     object
         The argument itself, if it contains no sharded tensor.
     """
-    return _mapped(value, lambda tensor: _gather(tensor, keep)) if any(map(is_sharded, _tensors(value))) else value
+    return _mapped(value, lambda tensor: _gather(tensor, keep)) if any(map(is_sharded, leaves(value))) else value
 
 
 def _gather(tensor: Any, keep: bool) -> torch.Tensor:
@@ -187,17 +186,6 @@ def clip_norm(parameters: Iterable[torch.Tensor], max_norm: float) -> torch.Tens
 def _whole(tensor: Any) -> torch.Tensor:
     whole: torch.Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
     return whole
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for element in value.values():
-            yield from _tensors(element)
-    elif isinstance(value, (list, tuple)):
-        for element in value:
-            yield from _tensors(element)
 
 
 def _mapped(value: Any, function: Any) -> Any:

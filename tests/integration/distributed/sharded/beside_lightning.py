@@ -16,23 +16,29 @@ from zae_engine.trainer.utilities.sharded_tensors import gathered
 from .common import BATCH, EPOCHS, SIZE, case, data, loaders, model, observe, trainer_of
 
 
-@case
-def in_a_trainer_of_lightnings(folder: Path) -> dict[str, Any]:
-    """Run the module in an ``L.Trainer`` whose strategy has a device mesh."""
+def lightning_trainer(strategy: Any) -> Any:
+    """Return an ``L.Trainer`` of Lightning alone."""
     import lightning.pytorch as L
 
-    trainer = trainer_of()
-    strategy = trainer._zae_state.config.trainer_kwargs.get("strategy", "auto")
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    own = L.Trainer(
+    return L.Trainer(
         max_epochs=EPOCHS,
         accelerator="cpu",
         devices=SIZE,
         strategy=strategy,
         use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
         enable_model_summary=False,
-        **quiet,
     )
+
+
+@case
+def in_a_trainer_of_lightnings(folder: Path) -> dict[str, Any]:
+    """Run the module in an ``L.Trainer`` whose strategy has a device mesh."""
+    trainer = trainer_of()
+    strategy = trainer._zae_state.config.trainer_kwargs.get("strategy", "auto")
+    own = lightning_trainer(strategy)
     batches = list(DataLoader(data(), BATCH // SIZE))
     own.fit(trainer.lightning_module, DataLoader(batches[int(os.environ.get("RANK", 0)) :: SIZE], batch_size=None))
     return {"weights": dict(gathered(trainer.model.state_dict())), "epoch": trainer.progress_checker.get_epoch()}
@@ -86,16 +92,7 @@ def with_lightning_alone(batches: list[Any]) -> torch.Tensor:
 
     module = Module()
     strategy = ModelParallelStrategy(data_parallel_size=SIZE, tensor_parallel_size=1)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    own = L.Trainer(
-        max_epochs=EPOCHS,
-        accelerator="cpu",
-        devices=SIZE,
-        strategy=strategy,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        **quiet,
-    )
+    own = lightning_trainer(strategy)
     own.fit(module, DataLoader(batches[int(os.environ["RANK"]) :: SIZE], batch_size=None))
     losses = torch.stack(module.losses)
     dist.all_reduce(losses)

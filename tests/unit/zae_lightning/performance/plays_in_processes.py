@@ -6,6 +6,7 @@ import functools
 import sys
 import warnings
 
+import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
@@ -101,14 +102,10 @@ def play(callbacks=(), cls=Distributed, hooks=ALL_BUT_ONE, optimizer=None, sched
 def compare(case):
     """Return whether the loops that ran were those expected, and whether both left the same."""
     *fast, is_fast = play(**CASES[case])
-    original, given = training_loop.plan_for, "plan_for"
-    for module in (training_loop, evaluation_loop):
-        setattr(module, given, lambda trainer: None)
-    try:
-        *slow, is_slow = play(**CASES[case])
-    finally:
+    with pytest.MonkeyPatch.context() as patch:
         for module in (training_loop, evaluation_loop):
-            setattr(module, given, original)
+            patch.setattr(module, "plan_for", lambda trainer: None)
+        *slow, is_slow = play(**CASES[case])
     hooks = [[event[0] for event in run[0]] for run in (fast, slow)]
     return {"fast": is_fast, "slow": is_slow, "hooks": hooks[0] == hooks[1], "same": fast == slow, "n": len(hooks[0])}
 

@@ -68,9 +68,10 @@ def test_loggers_of_lightning_get_every_step_and_epoch(make: Any, loader: Any, v
     trainer = make(loggers=loggers)
     trainer.run(2, loader, valid_loader)
     trainer.run(1, loader, valid_loader)
+    # Each run writes a file. TensorBoard reads those of one second by their names, number 10 of a process before 9.
     events = EventAccumulator(loggers[0].log_dir)
     events.Reload()
-    losses = [(event.step, event.value) for event in events.Scalars("loss")]
+    losses = sorted((event.step, event.value) for event in events.Scalars("loss"))
     assert losses == [(step, pytest.approx(float(loss))) for step, loss in enumerate(trainer.get_loss_history())]
     assert len(events.Scalars("test_loss")) == 3
     history = loggers[2].experiment.get_metric_history(loggers[2].run_id, "loss")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import urllib.parse
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from torch import distributed as dist
 
 from ..protocol import Screen, TrainerProtocol, World
+from .forks import ATTEMPTS, ForksStopped, ForkWatch
 from .memory_file import MemoryFile, MemoryRanges, has_memory_files
 from .monitor import ProcessMonitor
 from .remote_proxy import logger_attributes, named_loggers
@@ -72,21 +74,15 @@ def run_in_processes(
     if method == "spawn":
         task_trainer, call, memory = _serialize_trainer(trainer, (function, args, kwargs), loggers)
         threads = max(1, torch.get_num_threads() // len(worlds))
-    with _rendezvous(getattr(trainer, "init_method", None)) as (store_address, init_method):
-        data_start_method = multiprocessing.get_start_method()
-        shared = (attributes, store_address, init_method, threads, data_start_method, memory)
-        tasks = [Task(rank, worlds, task_trainer, call, *shared) for rank in range(len(worlds))]
-        del task_trainer, call  # so that their bytes do not lie in memory while the processes run
-        monitor = ProcessMonitor({"screen": screen, **loggers})
-        try:
-            monitor.start(tasks, multiprocessing.get_context(method))
-            tasks.clear()
-            if memory is not None:
-                memory.close()
-            monitor.wait()
-        finally:
-            monitor.end()
-            screen.close()
+    data_start_method = multiprocessing.get_start_method()
+    shared = (attributes, threads, data_start_method, memory)
+    tasks = [Task(rank, worlds, task_trainer, call, *shared) for rank in range(len(worlds))]
+    del task_trainer, call  # so that their bytes do not lie in memory while the processes run
+    targets, init_method = {"screen": screen, **loggers}, getattr(trainer, "init_method", None)
+    try:
+        monitor = _spawn(tasks, targets, init_method) if method == "spawn" else _fork(tasks, targets, init_method)
+    finally:
+        screen.close()
     return LaunchResult(monitor.result, monitor.failure())
 
 
@@ -207,11 +203,60 @@ def _not_sendable(name: str, value: Any, error: Exception) -> TypeError:
     )
 
 
+def _spawn(tasks: list[Task], targets: dict[str, Any], init_method: str | None) -> ProcessMonitor:
+    """Run tasks in spawned processes, and return their monitor after their end. The list is empty afterwards."""
+    memory, monitor = tasks[0].memory, ProcessMonitor(targets)
+    with _rendezvous(tasks, init_method), _end_of(monitor):
+        monitor.start(tasks, multiprocessing.get_context("spawn"))
+        tasks.clear()
+        if memory is not None:
+            memory.close()
+        monitor.wait()
+    return monitor
+
+
+def _fork(tasks: list[Task], targets: dict[str, Any], init_method: str | None) -> ProcessMonitor:
+    """Run tasks in forked processes, and return their monitor after their end. Those that stop are forked again."""
+    attempt = 0
+    while True:
+        watch = ForkWatch(attempt)
+        monitor = ProcessMonitor(targets, watch)
+        for task in tasks:
+            task.fork_watch = watch
+        try:
+            with _rendezvous(tasks, init_method), _end_of(monitor):
+                monitor.start(tasks, multiprocessing.get_context("fork"))
+                monitor.wait()
+            return monitor
+        except ForksStopped as error:
+            attempt += 1
+            cause = "A lock that another thread held during the fork stays locked in the copy, for one."
+            if attempt == ATTEMPTS:
+                raise RuntimeError(
+                    f"{error}\nThey were forked {ATTEMPTS} times. {cause} Restart the notebook and run this cell "
+                    f"before those that start threads, or run a script, which forks no process."
+                ) from None
+            warnings.warn(f"{error}\n{cause} They had run nothing yet; they are forked again.", stacklevel=2)
+        finally:
+            watch.close()
+
+
 @contextmanager
-def _rendezvous(init_method: str | None) -> Iterator[tuple[tuple[str, int] | None, str | None]]:
-    """Open the store by which the processes connect: at a free port, or at the user's address."""
+def _end_of(monitor: ProcessMonitor) -> Iterator[None]:
+    """End the processes after the block."""
+    try:
+        yield
+    finally:
+        monitor.end()
+
+
+@contextmanager
+def _rendezvous(tasks: Sequence[Task], init_method: str | None) -> Iterator[None]:
+    """Open the store by which the processes of tasks connect: at a free port, or at the user's address."""
     if init_method is not None and not init_method.startswith("tcp://"):
-        yield None, init_method
+        for task in tasks:
+            task.init_method = init_method
+        yield
         return
     parts = urllib.parse.urlsplit(init_method or "tcp://127.0.0.1:0")
     host, port = parts.hostname or "127.0.0.1", parts.port or 0
@@ -223,5 +268,9 @@ def _rendezvous(init_method: str | None) -> Iterator[tuple[tuple[str, int] | Non
             f'program, or another run, may be using it: give another port, init_method="tcp://{host}:{port + 1}", or '
             f"omit init_method for a free port."
         ) from error
-    yield (host, store.port), None
-    del store
+    for task in tasks:
+        task.store_address = (host, store.port)
+    try:
+        yield
+    finally:
+        del store  # its port is free for the next run

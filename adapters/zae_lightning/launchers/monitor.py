@@ -11,6 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
+from .forks import ForksStopped, ForkWatch
 from .interrupts import blocked_in_new_processes, deferred_interrupt
 from .remote_proxy import apply_call
 from .worker import Task, send_task, worker_main
@@ -48,6 +49,8 @@ class ProcessMonitor:
     ----------
     targets : dict of str to object
         The objects that the processes call through proxies: the screen, loggers and runs, by name.
+    fork_watch : ForkWatch, optional
+        The time limit of forked processes; None where processes are spawned.
 
     Attributes
     ----------
@@ -55,9 +58,10 @@ class ProcessMonitor:
         The result of rank 0, serialized; None until rank 0 has sent it.
     """
 
-    def __init__(self, targets: dict[str, Any]) -> None:
+    def __init__(self, targets: dict[str, Any], fork_watch: ForkWatch | None = None) -> None:
         self.result: bytes | None = None
         self._targets = targets
+        self._fork_watch = fork_watch
         self._started: set[int] = set()
         self._joined: set[int] = set()
         self._failures: list[tuple[float, int, bytes | None, str, str]] = []
@@ -97,7 +101,13 @@ class ProcessMonitor:
                 send_task(connection, task, self._processes[task.rank].pid)
 
     def wait(self) -> None:
-        """Handle the messages of the processes until all have ended."""
+        """Handle the messages of the processes until all have ended.
+
+        Raises
+        ------
+        ForksStopped
+            If forked processes do not connect in time.
+        """
         while self._connections or any(process.is_alive() for process in self._processes):
             try:
                 self._wait_once()
@@ -124,11 +134,25 @@ class ProcessMonitor:
             self._start_grace_period()
         if self._deadline is not None and time.monotonic() > self._deadline:
             self.end()
+        self._check_forks()
         if self._interrupt_message_due is not None and time.monotonic() > self._interrupt_message_due:
             self._interrupt_message_due = None
             self._targets["screen"].write(
                 "Interrupted; waiting for the processes to finish their current work. Interrupt once more to stop them "
                 "at once: the results of this run are lost then."
+            )
+
+    def _check_forks(self) -> None:
+        if self._fork_watch is None or self._deadline is not None:  # the processes are to end anyway
+            return
+        if len(self._joined) == len(self._processes):
+            self._fork_watch = None
+        elif self._fork_watch.is_over():
+            late = [rank for rank in range(len(self._processes)) if rank not in self._joined]
+            stacks = self._fork_watch.stacks(self._processes[rank].pid for rank in late)
+            raise ForksStopped(
+                f"Of the processes that were forked for this run, rank {', '.join(map(str, late))} did not connect "
+                f"within {self._fork_watch.seconds:g} s.\n{stacks}"
             )
 
     def _receive(self, connection: Any) -> None:

@@ -22,6 +22,7 @@ import torch
 
 from ..device_transfer import move_to_device
 from ..protocol import TrainerProtocol, World
+from .forks import ForkWatch
 from .interrupts import unblock
 from .memory_file import MappedMemory, MemoryFile
 from .object_paths import named_objects
@@ -48,16 +49,18 @@ class Task:
         state; in a fork the function and its arguments.
     attributes : mapping
         The attributes of loggers and runs in the user's process; see `make_proxies`.
-    store_address : tuple of (str, int) or None
-        Host and port of the store by which the processes connect.
-    init_method : str or None
-        The URL by which the processes connect without such a store.
     threads : int
         The number of CPU threads of torch.
     start_method : str
         The start method of processes that load data.
     memory : MemoryFile, optional
         For a spawned process the data that ``call`` does not contain.
+    store_address : tuple of (str, int) or None, optional
+        Host and port of the store by which the processes connect.
+    init_method : str or None, optional
+        The URL by which the processes connect without such a store.
+    fork_watch : ForkWatch, optional
+        For a forked process the file for its stacks.
     """
 
     rank: int
@@ -65,11 +68,12 @@ class Task:
     trainer: bytes | TrainerProtocol
     call: bytes | tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]
     attributes: Mapping[str, Any]
-    store_address: tuple[str, int] | None
-    init_method: str | None
     threads: int
     start_method: str
     memory: MemoryFile | None = None
+    store_address: tuple[str, int] | None = None
+    init_method: str | None = None
+    fork_watch: ForkWatch | None = None
 
 
 def send_task(connection: Connection, task: Task, pid: int) -> None:
@@ -122,6 +126,8 @@ def worker_main(connection: Connection, task: Task | None) -> None:
     """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # the parent kills this group, which includes the processes that load data
+    if task is not None and task.fork_watch is not None:
+        task.fork_watch.enter()
     _exit_with_parent()
     _raise_one_interrupt()
     if task is None:
@@ -138,6 +144,8 @@ def worker_main(connection: Connection, task: Task | None) -> None:
         try:
             _join_group(trainer, task)
             channel.send("joined")
+            if task.fork_watch is not None:
+                task.fork_watch.leave()
             function(trainer, *args, **kwargs)
             failed = False
         except BaseException as error:

@@ -15,6 +15,9 @@ import torch
 from nbclient import NotebookClient
 from zae_lightning.launchers.launcher import _rendezvous, _serialize_trainer, _user_path, start_method
 from zae_lightning.launchers.memory_file import has_memory_files
+from zae_lightning.launchers.worker import Task
+
+from zae_engine.trainer.distributed.world import World
 
 CELLS = [
     """
@@ -111,16 +114,21 @@ def test_paths_in_errors_are_in_the_users_notation(path, shown):
 
 
 def test_processes_connect_at_a_free_port_or_at_the_address_of_the_user():
-    with _rendezvous(None) as ((host, port), init_method):
-        assert (host, init_method) == ("127.0.0.1", None)
+    task = Task(0, [World(0, 1, 0, 1)], b"", b"", {}, 1, "spawn")
+    with _rendezvous([task], None):
+        host, port = task.store_address
+        assert (host, task.init_method) == ("127.0.0.1", None)
         socket.create_connection((host, port)).close()
         with (
             pytest.raises(RuntimeError, match=f"cannot listen at port {port}.*give another port"),
-            _rendezvous(f"tcp://{host}:{port}"),
+            _rendezvous([task], f"tcp://{host}:{port}"),
         ):
             pass
-    with _rendezvous("file:///tmp/rendezvous") as (address, init_method):
-        assert (address, init_method) == (None, "file:///tmp/rendezvous")
+    with _rendezvous([task], f"tcp://{host}:{port}"):  # the port is free at once
+        assert task.store_address == (host, port)
+    task = Task(0, [World(0, 1, 0, 1)], b"", b"", {}, 1, "spawn")
+    with _rendezvous([task], "file:///tmp/rendezvous"):
+        assert (task.store_address, task.init_method) == (None, "file:///tmp/rendezvous")
 
 
 @pytest.mark.skipif(not has_memory_files(), reason="files in memory are a part of Linux")

@@ -64,7 +64,7 @@ def call(trainer, function, size=1, screen=None, before_waiting=lambda monitor: 
     trainer.device = trainer.device * size
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     tasks = [
-        Task(rank, worlds, trainer, (function, (), {}), {}, ("127.0.0.1", store.port), None, 1, "fork")
+        Task(rank, worlds, trainer, (function, (), {}), {}, 1, "fork", store_address=("127.0.0.1", store.port))
         for rank in range(size)
     ]
     screen = screen or Lines()

@@ -125,7 +125,7 @@ def test_a_spawned_process_loads_the_trainer_with_proxies(make, loader, channel,
         trainer, (run_nothing, (loader,), {"n": 2}), {"web_logger[wandb]": trainer.web_logger["wandb"]}
     )
     worlds = [World(number, 2, number, 2) for number in range(2)]
-    task = Task(rank, worlds, factory, call, {"web_logger[wandb]": None}, None, None, 1, "fork")
+    task = Task(rank, worlds, factory, call, {"web_logger[wandb]": None}, 1, "fork")
     loaded, function, args, kwargs = worker._load(task, channel)
     assert type(loaded) is type(trainer)
     assert loaded.model.weight.equal(trainer.model.weight)
@@ -150,9 +150,7 @@ def test_a_task_arrives_with_its_data(make, channel, n):
     trainer, data = make(), torch.arange(n)
     factory, call, memory = _serialize_trainer(trainer, (run_nothing, (data,), {}), {})
     parent, connection = multiprocessing.Pipe()
-    worker.send_task(
-        parent, Task(0, [World(0, 1, 0, 1)], factory, call, {}, None, None, 1, "fork", memory), os.getpid()
-    )
+    worker.send_task(parent, Task(0, [World(0, 1, 0, 1)], factory, call, {}, 1, "fork", memory), os.getpid())
     memory.close()
     task = worker.receive_task(connection)
     _, _, args, _ = worker._load(task, channel)

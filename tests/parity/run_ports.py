@@ -1,8 +1,8 @@
 """Play ports on one of the two packages, each as the first run of its own process: ``run_ports.py upstream|ours``.
 
-The process imports torch and NumPy, then waits. For each line ``PORT FILE`` on its standard input it forks, plays the
-port in the child, and stores what happened in the file; an answer on its standard output says that the child has
-ended. So a port costs the import of its package, but not the import of torch.
+The process imports torch, NumPy and SciPy, then waits. For each line ``PORT FILE`` on its standard input it forks,
+plays the port in the child, and stores what happened in the file; an answer on its standard output says that the child
+has ended. So a port costs the import of its package, but not those of torch and of SciPy, which torchmetrics imports.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
+import scipy.signal
+import scipy.stats  # noqa: F401
 import torch
 import torch._dynamo  # torch's optimizers import it in their first step, which takes a second
 

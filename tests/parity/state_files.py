@@ -1,8 +1,12 @@
-"""Write or read state files on one of the two packages: ``state_files.py upstream|ours write|read FOLDER FORMAT``."""
+"""Write or read state files on one of the two packages.
+
+``state_files.py upstream|ours``; each line ``write|read FOLDER FORMAT`` on the standard input is answered by a line.
+"""
 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -10,11 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def main(which: str, action: str, folder: str, save_format: str) -> None:
-    if which == "upstream":
-        import reference
-
-        reference.install(reference.fetch())
+def write_or_read(which: str, action: str, folder: str, save_format: str) -> None:
     from scenarios.parts import Traced, build, constant, loaders
 
     from zae_engine.schedulers import CosineAnnealingScheduler, SchedulerChain, WarmUpScheduler
@@ -42,6 +42,20 @@ def main(which: str, action: str, folder: str, save_format: str) -> None:
         state["parts"] = [(s._step_count, s.last_epoch) for s in trainer.scheduler.schedulers]
         state["in charge"] = trainer.scheduler.i_scheduler
     torch.save(state, Path(folder) / f"{which}-{action}.pt")
+
+
+def main(which: str) -> None:
+    if which == "upstream":
+        import reference
+
+        reference.install(reference.fetch())
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        try:
+            write_or_read(which, *line.rstrip("\n").split("\t"))
+            print("done", file=answers, flush=True)
+        except Exception:
+            print(repr(traceback.format_exc()), file=answers, flush=True)
 
 
 if __name__ == "__main__":

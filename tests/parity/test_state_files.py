@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,23 @@ import torch
 from tests.parity.test_parity import differences
 
 SCRIPT = Path(__file__).with_name("state_files.py")
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[dict[tuple[str, str], subprocess.Popen[str]]]:
+    """Return a process of each package that writes, and another one that reads."""
+    started = {
+        (which, action): subprocess.Popen(
+            [sys.executable, str(SCRIPT), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for which in ("upstream", "ours")
+        for action in ("write", "read")
+    }
+    yield started
+    for process in started.values():
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.parametrize("save_format", ["ckpt", "safetensor"])
@@ -24,11 +42,12 @@ SCRIPT = Path(__file__).with_name("state_files.py")
         ("ours", "ours", "chain"),
     ],
 )
-def test_what_one_package_saves_the_other_loads(tmp_path, writer, reader, scheduler, save_format):
+def test_what_one_package_saves_the_other_loads(tmp_path, processes, writer, reader, scheduler, save_format):
     folder = tmp_path / scheduler
     for which, action in ((writer, "write"), (reader, "read")):
-        command = [sys.executable, str(SCRIPT), which, action, str(folder), save_format]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        process = processes[which, action]
+        process.stdin.write(f"{action}\t{folder}\t{save_format}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
     written, read = (torch.load(folder / f"{w}-{a}.pt") for w, a in ((writer, "write"), (reader, "read")))
     assert not differences(written, read, "state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
@@ -25,14 +26,14 @@ class CallbackCalls:
         self._read()
 
     def _read(self) -> None:
-        self._callbacks, self._sizes = list(self._trainer.callbacks), _sizes(self._trainer.callbacks)
+        self._callbacks, self._size = list(self._trainer.callbacks), _size(self._trainer.callbacks)
         self._is_implemented: dict[str, bool] = {}
 
     def is_current(self) -> bool:
         """Whether the trainer still has these callbacks, and none of them has got another attribute, such as a hook."""
         callbacks = self._trainer.callbacks
         return len(callbacks) == len(self._callbacks) and (
-            not callbacks or (all(map(_is, callbacks, self._callbacks)) and _sizes(callbacks) == self._sizes)
+            not callbacks or (all(map(is_, callbacks, self._callbacks)) and _size(callbacks) == self._size)
         )
 
     def has_callbacks(self) -> bool:
@@ -41,6 +42,8 @@ class CallbackCalls:
 
     def is_implemented(self, name: str) -> bool:
         """Whether a callback implements a hook; callbacks may come and go at any time."""
+        if not self._trainer.callbacks:
+            return False
         if not self.is_current():
             self._read()
         found = self._is_implemented.get(name)
@@ -61,12 +64,9 @@ class CallbackCalls:
             attributes["_current_fx_name"] = previous
 
 
-def _is(one: Any, other: Any) -> bool:
-    return one is other
-
-
-def _sizes(callbacks: list[Any]) -> list[int]:
-    return [len(callback.__dict__) for callback in callbacks]
+def _size(callbacks: list[Any]) -> int:
+    """Return how many attributes the callbacks have; one more may be a hook."""
+    return sum(map(len, map(vars, callbacks)))
 
 
 def _implements(callback: Any, name: str) -> bool:

@@ -385,7 +385,7 @@ def metrics(value: Any) -> Mapping[str, Any]:
 
 def step_output(output: Any, name: str) -> Any:
     """Return what a step returned; raise `TypeError` unless it is a mapping."""
-    if not isinstance(output, Mapping) and not hasattr(output, "items"):
+    if type(output) is not dict and not isinstance(output, Mapping) and not hasattr(output, "items"):
         raise TypeError(
             f"{name} returned {type(output).__name__}, but a dict is needed, such as "
             f'{{"loss": loss}}. (A missing return statement gives None.)'

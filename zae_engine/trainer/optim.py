@@ -11,8 +11,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .utilities.sharded_tensors import clip_norm, is_sharded
 
-_OF_A_COMPLETE_OPTIMIZER = ("defaults", "state", "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-
 
 def is_torch_optimizer(value: Any) -> TypeGuard[Optimizer]:
     """Whether a value is a complete torch optimizer.
@@ -22,7 +20,12 @@ def is_torch_optimizer(value: Any) -> TypeGuard[Optimizer]:
     """
     if not isinstance(value, Optimizer) or not isinstance(getattr(value, "param_groups", None), list):
         return False
-    return all(hasattr(value, name) for name in _OF_A_COMPLETE_OPTIMIZER)
+    return (  # written out, since each step asks
+        hasattr(value, "defaults")
+        and hasattr(value, "state")
+        and hasattr(value, "_optimizer_step_pre_hooks")
+        and hasattr(value, "_optimizer_step_post_hooks")
+    )
 
 
 def learning_rate(optimizer: Any) -> float | None:

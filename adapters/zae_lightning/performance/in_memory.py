@@ -12,6 +12,7 @@ from torch.utils.data._utils.fetch import _MapDatasetFetcher
 from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 _GET_ITEM = TensorDataset.__getitem__
+_INT = {int}
 
 
 def iterate(loader: Any) -> Iterator[Any]:
@@ -72,24 +73,24 @@ class TensorFetcher:
 
 
 def _are_plain(indices: Any) -> bool:
-    return type(indices) is list and bool(indices) and all(type(index) is int for index in indices)
+    return type(indices) is list and set(map(type, indices)) == _INT
 
 
 def _is_indexed_alike(tensors: Sequence[Any]) -> bool:
     """Whether an index of tensors gives what a stack of their rows is, in memory too."""
     is_default = default_collate_fn_map.get(torch.Tensor) is collate_tensor_fn and tuple not in default_collate_fn_map
-    return (
-        is_default
-        and TensorDataset.__getitem__ is _GET_ITEM
-        and bool(tensors)
-        and all(
+    if not (is_default and TensorDataset.__getitem__ is _GET_ITEM and tensors):
+        return False
+    length = len(tensors[0])
+    for tensor in tensors:  # a loop, since each batch comes here
+        if not (
             type(tensor) is torch.Tensor
             and tensor.layout is torch.strided
             and tensor.is_cpu
             and tensor.is_contiguous()
             and not (tensor.requires_grad or tensor.is_quantized or tensor.is_conj() or tensor.is_neg())
             and not any(getattr(tensor, "names", ()))
-            and len(tensor) == len(tensors[0])
-            for tensor in tensors
-        )
-    )
+            and len(tensor) == length
+        ):
+            return False
+    return True

@@ -146,7 +146,7 @@ def move_to_device(value: Any, device: torch.device) -> Any:
 def move_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Any:
     """Return positional arguments, or else keywords, on a device: one value, a tuple, a dict, or None for nothing."""
     if args:
-        moved = tuple(move_to_device(value, device) for value in args)
+        moved = tuple([move_to_device(value, device) for value in args])
         return moved[0] if len(moved) == 1 else moved
     return {key: move_to_device(value, device) for key, value in kwargs.items()} if kwargs else None
 

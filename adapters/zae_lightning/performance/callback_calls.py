@@ -36,14 +36,8 @@ class CallbackCalls:
             not callbacks or (all(map(is_, callbacks, self._callbacks)) and _size(callbacks) == self._size)
         )
 
-    def has_callbacks(self) -> bool:
-        """Whether the trainer has callbacks."""
-        return bool(self._trainer.callbacks)
-
     def is_implemented(self, name: str) -> bool:
         """Whether a callback implements a hook; callbacks may come and go at any time."""
-        if not self._trainer.callbacks:
-            return False
         if not self.is_current():
             self._read()
         found = self._is_implemented.get(name)

@@ -195,7 +195,7 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
 
     def _advance(self, data_fetcher: Any, plan: StepPlan) -> None:
         """Do what Lightning's ``advance`` does."""
-        module, calls, progress = plan.module, plan.calls, self.batch_progress
+        trainer, module, calls, progress = self.trainer, plan.module, plan.calls, self.batch_progress
         if self.val_loop.restarting:
             self.val_loop.restarting = False
         batch = next_batch(data_fetcher)
@@ -206,7 +206,8 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
         plan.begin_batch(batch, self._results)
         outputs = None
         if batch is not None:
-            calls("on_train_batch_start", batch, batch_idx)
+            if trainer.callbacks:
+                calls("on_train_batch_start", batch, batch_idx)
             module.on_train_batch_start(batch, batch_idx)
             progress.increment_started()
             outputs = self._optimize(plan, batch, batch_idx)
@@ -215,7 +216,8 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
             if self._num_ready_batches_reached():
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        calls("on_train_batch_end", outputs, batch, batch_idx)
+        if trainer.callbacks:
+            calls("on_train_batch_end", outputs, batch, batch_idx)
         module.on_train_batch_end(outputs, batch, batch_idx)
         plan.end_batch(self._results)
         progress.increment_completed()
@@ -224,7 +226,7 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
 
     def _optimize(self, plan: StepPlan, batch: Any, batch_idx: int) -> Any:
         """Run the optimization loop, one of those below or Lightning's."""
-        if not plan.calls.has_callbacks() or plan.is_current():  # a callback may have changed something
+        if not self.trainer.callbacks or plan.is_current():  # a callback may have changed something
             if not plan.module.automatic_optimization:
                 return self._optimize_manually(plan, batch, batch_idx)
             optimizer = plan.strategy.optimizers[0]
@@ -248,28 +250,31 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
     @propagate_stop_iteration
     def _optimize_automatically(self, plan: StepPlan, optimizer: Any, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Do what Lightning's automatic optimization does: forward, backward, the optimizer's step."""
-        module, calls = plan.module, plan.calls
+        trainer, module, calls = self.trainer, plan.module, plan.calls
         attributes, progress = module.__dict__, self.automatic_optimization.optim_progress.optimizer
         outer, attributes["_current_fx_name"] = attributes["_current_fx_name"], "training_step"
         progress.step.increment_ready()
         output = plan.train(batch, batch_idx)
         attributes["_current_fx_name"] = "optimizer_step"
         outputs: dict[str, Any] = {}
-        if output is not None and calls.is_implemented("on_train_batch_end"):
+        if output is not None and trainer.callbacks and calls.is_implemented("on_train_batch_end"):
             extra = {key: value for key, value in output.items() if key != "loss"}
             outputs = {"loss": output["loss"].detach().clone(), **extra}
         progress.zero_grad.increment_ready()
-        calls("on_before_zero_grad", optimizer)
+        if trainer.callbacks:
+            calls("on_before_zero_grad", optimizer)
         progress.zero_grad.increment_started()
         progress.zero_grad.increment_completed()
         if output is not None:
             loss = output["loss"]
-            if calls.is_implemented("on_before_backward"):
+            if trainer.callbacks and calls.is_implemented("on_before_backward"):
                 loss = loss / 1  # a copy, which the hook may change
                 calls("on_before_backward", loss)
             module.hooks.backward(loss.backward)
-            calls("on_after_backward")
-        calls("on_before_optimizer_step", optimizer)
+            if trainer.callbacks:
+                calls("on_after_backward")
+        if trainer.callbacks:
+            calls("on_before_optimizer_step", optimizer)
         module.hooks.clip_gradients()
         if output is not None:
             optimizer.step()

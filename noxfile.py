@@ -139,7 +139,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure steps, memory and start-up, beside the raw loop, Lightning, 0.7.6, Accelerate and skorch."""
+    """Measure steps, memory and start-up beside the raw loop, Lightning, 0.7.6, Accelerate, skorch and ignite."""
     prepare(session, "tests", "bench")
     python(session, "-m", "tests.benchmarks", *session.posargs)
 

@@ -131,6 +131,32 @@ def skorch(problem: Problem, steps: int) -> float:
     return clock.seconds
 
 
+def ignite(problem: Problem, steps: int) -> float:
+    from ignite.engine import Engine, Events
+
+    model, optimizer, loader = problem.parts(steps)
+    clock, log = Clock(), {"loss": [], "acc": []}
+
+    def step(engine: Engine, batch: Any) -> dict[str, torch.Tensor]:
+        clock.tick()
+        model.train()
+        optimizer.zero_grad()
+        loss, accuracy = loss_and_accuracy(model, batch)
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.detach(), "acc": accuracy.detach()}
+
+    engine = Engine(step)
+
+    @engine.on(Events.ITERATION_COMPLETED)
+    def keep(engine: Engine) -> None:
+        for key, value in engine.state.output.items():
+            log[key].append(value)
+
+    engine.run(loader, max_epochs=1)
+    return clock.seconds
+
+
 def _zae_engine(
     problem: Problem, steps: int, *add_ons: Any, bar: bool = False, own: bool = False, read: bool = False, **kwargs: Any
 ) -> Any:
@@ -221,6 +247,7 @@ PEERS: dict[str, Peer] = {
     "zae-engine 0.7.6": upstream,
     "Hugging Face Accelerate": accelerate,
     "skorch": skorch,
+    "pytorch-ignite": ignite,
     "this package": ours,
     "this package, with bar": ours_with_bar,
     "this package, own run_batch": ours_with_own_run_batch,

@@ -110,6 +110,15 @@ def ray(session: nox.Session) -> None:
 
 
 @nox.session
+def elastic(session: nox.Session) -> None:
+    """Restart a training under torchrun: exceptions, signals, nodes that come and go, and 20 runs of random kills."""
+    prepare(session, "tests")
+    tests = ("-m", "pytest", "tests/integration/distributed/test_elastic.py", *session.posargs)
+    session.run(PYTHON, *tests, external=True, env={"ZAE_ENGINE_ELASTIC": "1"})
+    python(session, "-m", "tests.integration.distributed.kill_under_torchrun", "20")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     prepare(session, "lint")

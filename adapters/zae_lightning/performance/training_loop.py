@@ -53,6 +53,7 @@ class StepPlan:
         self.connector = trainer._logger_connector
         self.calls = CallbackCalls(trainer, self.module)
         self.is_distributed = type(self.strategy) is DDPStrategy
+        self.is_full_precision = type(self.precision) is PlainPrecision  # its contexts do nothing
         self._sizes = self._count_attributes()
 
     def is_current(self) -> bool:
@@ -74,6 +75,8 @@ class StepPlan:
         """Run the module's step; in several processes through the model that averages the gradients."""
         if self.is_distributed:
             return self.strategy.training_step(batch, batch_idx)
+        if self.is_full_precision:
+            return self.module.training_step(batch, batch_idx)
         with self.precision.train_step_context():
             return self.module.training_step(batch, batch_idx)
 
@@ -198,20 +201,25 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
         trainer, module, calls, progress = self.trainer, plan.module, plan.calls, self.batch_progress
         if self.val_loop.restarting:
             self.val_loop.restarting = False
+        total: Any = progress.total
+        current: Any = progress.current  # Lightning's `increment_ready` and its like count both
         batch = next_batch(data_fetcher)
-        batch_idx = progress.current.ready
+        batch_idx = current.ready
         progress.is_last_batch = data_fetcher.done
         batch = module.transfer_batch_to_device(batch, plan.device, 0)
-        progress.increment_ready()
+        total.ready += 1
+        current.ready += 1
         plan.begin_batch(batch, self._results)
         outputs = None
         if batch is not None:
             if trainer.callbacks:
                 calls("on_train_batch_start", batch, batch_idx)
             module.on_train_batch_start(batch, batch_idx)
-            progress.increment_started()
+            total.started += 1
+            current.started += 1
             outputs = self._optimize(plan, batch, batch_idx)
-        progress.increment_processed()
+        total.processed += 1
+        current.processed += 1
         if plan.strategy.lr_scheduler_configs:
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
             if self._num_ready_batches_reached():
@@ -220,7 +228,8 @@ class FastTrainingEpochLoop(PlanHolder, _TrainingEpochLoop):
             calls("on_train_batch_end", outputs, batch, batch_idx)
         module.on_train_batch_end(outputs, batch, batch_idx)
         plan.end_batch(self._results)
-        progress.increment_completed()
+        total.completed += 1
+        current.completed += 1
         if self._results:
             plan.connector.update_train_step_metrics()
 

@@ -253,8 +253,7 @@ def terminate_at(process, step):
     return process.returncode, lines + rest.splitlines(), errors
 
 
-@pytest.mark.parametrize("arguments", [(), ("two",)])
-@pytest.mark.parametrize("step", [5, 95])
+@pytest.mark.parametrize(("step", "arguments"), [(5, ()), (95, ()), (5, ("two",))])
 def test_sigterm_saves_and_stops(tmp_path, arguments, step):
     code, lines, errors = terminate_at(start(tmp_path, *arguments), step)
     assert code == 128 + signal.SIGTERM, errors

@@ -1,8 +1,12 @@
-"""torchrun restarts: the script goes on from its latest state; many random kills: see `kill_under_torchrun`."""
+"""torchrun restarts: the script goes on from its latest state; many random kills: see `kill_under_torchrun`.
+
+Those that take most of a minute run in ``nox -s elastic`` only.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +20,7 @@ import pytest
 from .kill_under_torchrun import end, results, start, workers
 
 pytestmark = pytest.mark.timeout(600)  # each attempt imports torch anew
+takes_long = pytest.mark.skipif(os.environ.get("ZAE_ENGINE_ELASTIC") != "1", reason="nox -s elastic runs it")
 
 
 @pytest.fixture
@@ -41,6 +46,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+@takes_long
 def test_an_exception_in_the_validation_of_one_rank_restarts_both_until_the_end(tmp_path: Path, agents: list):
     """Each attempt raises in a later epoch: 0 in the second, 1 in the fourth."""
     torchrun = ["--nproc-per-node=2", "--max-restarts=3"]
@@ -61,7 +67,7 @@ def test_an_exception_in_the_validation_of_one_rank_restarts_both_until_the_end(
     assert found["rank0"]["weights"] == undisturbed["weights"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=takes_long)])
 def test_a_process_that_is_ended_is_started_again_and_the_training_goes_on(
     tmp_path: Path, agents: list, number: signal.Signals
 ):
@@ -75,6 +81,7 @@ def test_a_process_that_is_ended_is_started_again_and_the_training_goes_on(
     assert (found["rank0"]["attempt"], found["rank0"]["epochs"]) == (1, 20)
 
 
+@takes_long
 def test_a_node_that_joins_and_one_that_is_lost_change_the_number_of_processes(tmp_path: Path, agents: list):
     """A node is an agent on this machine: one trains alone, two train together, and one is killed with its process.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,9 +37,6 @@ from .step_notes import note_batch
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-_NO_CONTEXT = nullcontext()
 
 
 class BatchHooks(ShardingHooks):
@@ -187,8 +184,6 @@ class BatchHooks(ShardingHooks):
             if part is not None and name in records:
                 part.load_state_dict(decode(records[name]))
 
-    # One batch
-
     def begin_batch(self, step: int) -> float:
         """Select a batch of the epoch, and return the factor for its loss: its share of the samples of all ranks."""
         state = self.trainer._zae_state
@@ -231,10 +226,12 @@ class BatchHooks(ShardingHooks):
     def backward(self, backward: Callable[[], None]) -> None:
         """Call Lightning's backward; its strategy averages the gradients over the ranks."""
         averaging = self.trainer._zae_state.run.gradient_averaging
-        if averaging is not None:
-            averaging.refresh()  # the step may have unfrozen parameters
-        with averaging.paused() if averaging is not None else nullcontext():
+        if averaging is None:
             backward()
+        else:
+            averaging.refresh()  # the step may have unfrozen parameters
+            with averaging.paused():
+                backward()
         self.trainer._zae_state.process.interrupts.defer()  # until `log_step`
 
     def end_validation(self) -> None:
@@ -258,8 +255,11 @@ class BatchHooks(ShardingHooks):
         batch, steps_scheduler = self.trainer._zae_state.batch, is_update and not self.scheduler_is_replaced
         batch.is_accumulated = not is_update
         try:
-            with self.user_code() if self._modes is not None else _NO_CONTEXT:
+            if self._modes is None:
                 steps.log_step(self.trainer, step_dict, self.kwargs, steps_scheduler)
+            else:
+                with self.user_code():
+                    steps.log_step(self.trainer, step_dict, self.kwargs, steps_scheduler)
         finally:
             batch.is_accumulated = False
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,6 +19,8 @@ CONNECT_SECONDS = 60.0
 ATTEMPTS = 3
 """How often the processes are forked."""
 _SIGNAL: int | None = getattr(signal, "SIGUSR2", None)  # Windows has neither the signal nor forks
+_MOST_BYTES = 1 << 16
+"""How much a pipe holds."""
 
 
 class ForksStopped(RuntimeError):
@@ -27,7 +28,7 @@ class ForksStopped(RuntimeError):
 
 
 class ForkWatch:
-    """A time limit for forked processes, and the file to which they write their stacks.
+    """A time limit for forked processes, and the pipe into which they write their stacks.
 
     Parameters
     ----------
@@ -38,18 +39,19 @@ class ForkWatch:
     def __init__(self, attempt: int = 0) -> None:
         self.seconds = CONNECT_SECONDS * 2**attempt
         self._limit: float = time.monotonic() + self.seconds
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `close` closes it
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
 
     def enter(self) -> None:
         """In a forked process: write the stacks of all threads when the signal arrives."""
         if _SIGNAL is not None:
-            faulthandler.register(_SIGNAL, file=self._file)
+            faulthandler.register(_SIGNAL, file=self._writer)
 
     def leave(self) -> None:
         """In a forked process that has connected: leave the signal to the user."""
         if _SIGNAL is not None:
             faulthandler.unregister(_SIGNAL)
-        self._file.close()
+        self.close()
 
     def is_over(self) -> bool:
         """Return whether the time is over."""
@@ -59,13 +61,16 @@ class ForkWatch:
         """Return the stacks of processes, which write them now; empty for one that has not reached `enter`."""
         if _SIGNAL is None:
             return ""
+        found = b""
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, _SIGNAL)
-            time.sleep(0.5)  # one after the other, since they share the file
-        self._file.seek(0)
-        return self._file.read().decode(errors="replace").strip()
+            time.sleep(0.5)  # one after the other, since they share the pipe
+            with suppress(BlockingIOError):
+                found += os.read(self._reader, _MOST_BYTES)
+        return found.decode(errors="replace").strip()
 
     def close(self) -> None:
-        """In the user's process: close the file."""
-        self._file.close()
+        """Close the pipe in this process."""
+        os.close(self._reader)
+        os.close(self._writer)

@@ -60,7 +60,7 @@ class Task:
     init_method : str or None, optional
         The URL by which the processes connect without such a store.
     fork_watch : ForkWatch, optional
-        For a forked process the file for its stacks.
+        For a forked process the pipe for its stacks.
     """
 
     rank: int

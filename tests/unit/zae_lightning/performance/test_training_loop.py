@@ -17,6 +17,7 @@ from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from lightning.pytorch.loops.optimization.automatic import Closure, ClosureResult, _AutomaticOptimization
 from lightning.pytorch.loops.optimization.manual import ManualResult, _ManualOptimization
+from lightning.pytorch.loops.progress import _Progress
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
@@ -53,10 +54,11 @@ SOURCES = {
     LightningOptimizer: "step",
     LightningModule: "backward optimizer_step on_before_batch_transfer on_after_batch_transfer "
     "_on_before_batch_transfer _apply_batch_transfer_handler _call_batch_hook",
+    _Progress: "increment_ready increment_started increment_processed increment_completed",
     _LoggerConnector: "on_batch_start on_batch_end update_train_step_metrics update_eval_step_metrics log_metrics",
 }
 """The functions of Lightning that the loops do the work of."""
-DIGEST = "b7e1b7673d1e439a"  # of Lightning 2.6.0 to 2.6.6
+DIGEST = "ab54dbd7a2802cba"  # of Lightning 2.6.0 to 2.6.6
 
 
 class OwnBatch(Classifier):

@@ -62,10 +62,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (groups[item] not in first[:1], groups[item] not in first, -sizes[groups[item]]))
 
 
+_STARTERS = ("subprocess", "multiprocessing", "LineProcess", "MultiGPUAddon", "scenario", "run_script")
+
+
 @cache
 def _starts_processes(file: Path) -> bool:
     text = file.read_text(encoding="utf-8") if file.name.startswith("test_") else ""
-    return any(name in text for name in ("subprocess", "multiprocessing", "MultiGPUAddon", "scenario", "run_script"))
+    return any(name in text for name in _STARTERS)
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, where Ctrl-C is for others

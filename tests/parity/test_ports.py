@@ -5,8 +5,6 @@ Each port is the first run of its process, since what a first run imports must l
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,11 @@ import pytest
 import torch
 
 from tests.parity import reference
+from tests.parity.line_process import PACKAGES, LineProcess
 from tests.parity.ports import PORTS
 from tests.parity.test_parity import differences
 
 SCRIPT = Path(__file__).with_name("run_ports.py")
-PACKAGES = ("upstream", "ours")
 MODEL_STAYS = {
     "adversarial_patch_against_a_frozen_classifier",
     "deep_dream_that_moves_the_image_by_hand",
@@ -38,27 +36,19 @@ class Player:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._servers = {
-            which: subprocess.Popen(
-                [sys.executable, str(SCRIPT), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for which in PACKAGES
-        }
+        self._servers = {which: LineProcess(SCRIPT, which) for which in PACKAGES}
 
     def play(self, name: str) -> dict[str, dict[str, Any]]:
         for which, server in self._servers.items():
-            server.stdin.write(f"{name} {self._folder / which}\n")
-            server.stdin.flush()
+            server.send(f"{name} {self._folder / which}")
         for which, server in self._servers.items():
-            answer = server.stdout.readline().strip()
+            answer = server.answer()
             assert answer == "0", f"the process that played {name} on {which} ended with {answer or 'its server'}"
         return {which: torch.load(self._folder / which, weights_only=False) for which in PACKAGES}
 
     def close(self) -> None:
         for server in self._servers.values():
-            server.stdin.close()
-            server.wait()
-            server.stdout.close()
+            server.close()
 
 
 @pytest.fixture(scope="module")

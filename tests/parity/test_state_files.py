@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.parity.line_process import PACKAGES, LineProcess
 from tests.parity.test_parity import differences
 
 SCRIPT = Path(__file__).with_name("state_files.py")
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[dict[tuple[str, str], subprocess.Popen[str]]]:
+def processes() -> Iterator[dict[tuple[str, str], LineProcess]]:
     """Return a process of each package that writes, and another one that reads."""
-    started = {
-        (which, action): subprocess.Popen(
-            [sys.executable, str(SCRIPT), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for which in ("upstream", "ours")
-        for action in ("write", "read")
-    }
+    started = {(which, action): LineProcess(SCRIPT, which) for which in PACKAGES for action in ("write", "read")}
     yield started
     for process in started.values():
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
+        process.close()
 
 
 @pytest.mark.parametrize("save_format", ["ckpt", "safetensor"])
@@ -46,8 +37,7 @@ def test_what_one_package_saves_the_other_loads(tmp_path, processes, writer, rea
     folder = tmp_path / scheduler
     for which, action in ((writer, "write"), (reader, "read")):
         process = processes[which, action]
-        process.stdin.write(f"{action}\t{folder}\t{save_format}\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "done\n"
+        process.send(f"{action}\t{folder}\t{save_format}")
+        assert process.answer() == "done"
     written, read = (torch.load(folder / f"{w}-{a}.pt") for w, a in ((writer, "write"), (reader, "read")))
     assert not differences(written, read, "state")

@@ -80,7 +80,10 @@ def run_in_processes(
     del task_trainer, call  # so that their bytes do not lie in memory while the processes run
     targets, init_method = {"screen": screen, **loggers}, getattr(trainer, "init_method", None)
     try:
-        monitor = _spawn(tasks, targets, init_method) if method == "spawn" else _fork(tasks, targets, init_method)
+        if method == "spawn":
+            monitor = _run_once(tasks, targets, method, init_method)
+        else:
+            monitor = _fork(tasks, targets, init_method)
     finally:
         screen.close()
     return LaunchResult(monitor.result, monitor.failure())
@@ -203,51 +206,42 @@ def _not_sendable(name: str, value: Any, error: Exception) -> TypeError:
     )
 
 
-def _spawn(tasks: list[Task], targets: dict[str, Any], init_method: str | None) -> ProcessMonitor:
-    """Run tasks in spawned processes, and return their monitor after their end. The list is empty afterwards."""
-    memory, monitor = tasks[0].memory, ProcessMonitor(targets)
-    with _rendezvous(tasks, init_method), _end_of(monitor):
-        monitor.start(tasks, multiprocessing.get_context("spawn"))
-        tasks.clear()
-        if memory is not None:
-            memory.close()
-        monitor.wait()
+def _run_once(
+    tasks: list[Task], targets: dict[str, Any], method: str, init_method: str | None, watch: ForkWatch | None = None
+) -> ProcessMonitor:
+    """Run tasks in processes, and return their monitor after their end. Tasks for spawned processes are released."""
+    monitor = ProcessMonitor(targets, watch)
+    with _rendezvous(tasks, init_method):
+        try:
+            monitor.start(tasks, multiprocessing.get_context(method))
+            if method == "spawn":
+                if (memory := tasks[0].memory) is not None:
+                    memory.close()
+                tasks.clear()
+            monitor.wait()
+        finally:
+            monitor.end()
     return monitor
 
 
 def _fork(tasks: list[Task], targets: dict[str, Any], init_method: str | None) -> ProcessMonitor:
     """Run tasks in forked processes, and return their monitor after their end. Those that stop are forked again."""
-    attempt = 0
-    while True:
+    for attempt in range(ATTEMPTS):
         watch = ForkWatch(attempt)
-        monitor = ProcessMonitor(targets, watch)
         for task in tasks:
             task.fork_watch = watch
         try:
-            with _rendezvous(tasks, init_method), _end_of(monitor):
-                monitor.start(tasks, multiprocessing.get_context("fork"))
-                monitor.wait()
-            return monitor
+            return _run_once(tasks, targets, "fork", init_method, watch)
         except ForksStopped as error:
-            attempt += 1
-            cause = "A lock that another thread held during the fork stays locked in the copy, for one."
-            if attempt == ATTEMPTS:
-                raise RuntimeError(
-                    f"{error}\nThey were forked {ATTEMPTS} times. {cause} Restart the notebook and run this cell "
-                    f"before those that start threads, or run a script, which forks no process."
-                ) from None
-            warnings.warn(f"{error}\n{cause} They had run nothing yet; they are forked again.", stacklevel=2)
+            text = f"{error}\nA lock that another thread held during the fork stays locked in the copy, for one."
+            if attempt < ATTEMPTS - 1:
+                warnings.warn(f"{text} They had run nothing yet; they are forked again.", stacklevel=2)
         finally:
             watch.close()
-
-
-@contextmanager
-def _end_of(monitor: ProcessMonitor) -> Iterator[None]:
-    """End the processes after the block."""
-    try:
-        yield
-    finally:
-        monitor.end()
+    raise RuntimeError(
+        f"{text} They were forked {ATTEMPTS} times. Restart the notebook and run this cell before those that start "
+        f"threads, or run a script, which forks no process."
+    )
 
 
 @contextmanager

@@ -38,8 +38,7 @@ def to_device(trainer: TrainerProtocol, batch: Any) -> Any:
     A bare tensor becomes the tuple of its rows, because 0.7.6 unpacks every batch that is no dict. An object that 0.7.6
     cannot unpack into tensors is handed through whole; see `is_whole`.
     """
-    if trainer._zae_state.config.epoch_means != "batches":
-        note_size(trainer, batch)
+    note_size(trainer, batch)
     if type(batch) in _PLAIN:  # without the checks of abstract classes, which take a microsecond
         return trainer._to_device(*batch)
     if isinstance(batch, Mapping):
